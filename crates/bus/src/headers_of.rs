@@ -1,0 +1,22 @@
+//! Headers of the messages that leave the system.
+
+use domain::{BodyRef, Outcome, headers};
+
+use crate::Headers;
+
+/// Headers of an answer on a producer's own subject.
+pub fn answer(outcome: &Outcome) -> Headers {
+    let mut out = Headers::new();
+    out.insert(headers::REQUEST_ID, outcome.request.as_str());
+    out.insert(headers::OUTCOME, outcome.kind.as_str());
+    out.insert(headers::STATUS, outcome.status.to_string().as_str());
+    out.insert(headers::ATTEMPTS, outcome.attempts.len().to_string().as_str());
+    out.insert("Content-Type", crate::work::one_line(&outcome.content_type).as_str());
+    if let Some(provider) = &outcome.provider {
+        out.insert("x-portkey-provider", provider.as_str());
+    }
+    if let BodyRef::Stored { object, size } = &outcome.body {
+        out.insert(headers::BODY, format!("{object};{size}").as_str());
+    }
+    out
+}

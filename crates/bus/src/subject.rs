@@ -1,0 +1,217 @@
+//! Every subject of the system. No other file contains one.
+
+use domain::operation::Class;
+use domain::{Lane, Operation, RequestId, Workspace, event};
+
+/// Stream of accepted requests.
+pub const REQUEST_STREAM: &str = "LLM_REQUEST";
+/// Stream of provider calls.
+pub const CALL_STREAM: &str = "LLM_CALL";
+/// Stream of failed attempts and due retries.
+pub const FALLBACK_STREAM: &str = "LLM_FALLBACK";
+/// Stream of delayed retries.
+pub const SCHEDULE_STREAM: &str = "LLM_SCHEDULE";
+/// Stream of compare-and-set records.
+pub const STATE_STREAM: &str = "LLM_STATE";
+/// Stream of outcomes.
+pub const RESULT_STREAM: &str = "LLM_RESULT";
+/// Stream of events.
+pub const EVENT_STREAM: &str = "LLM_EVENT";
+/// Stream of dead letters.
+pub const DEAD_STREAM: &str = "LLM_DEAD";
+/// Key-value bucket of providers and the default route.
+pub const REGISTRY_BUCKET: &str = "llm_registry";
+/// Object store bucket of large bodies.
+pub const BODY_BUCKET: &str = "llm_bodies";
+
+/// All requests that reach a router, lane by lane.
+pub fn request_filters(lane: Lane) -> Vec<String> {
+    let mut filters = vec![format!("llm.request.*.{lane}")];
+    if lane == Lane::Normal {
+        filters.push("llm.request.*".to_owned());
+    }
+    filters
+}
+
+/// Where a request is accepted.
+pub fn request(operation: Operation, lane: Lane) -> String {
+    format!("llm.request.{operation}.{lane}")
+}
+
+/// The operation word and the lane of a request subject. A subject without a lane is `normal`.
+pub fn parse_request(subject: &str) -> Option<(&str, Lane)> {
+    let mut tokens = subject.strip_prefix("llm.request.")?.split('.');
+    let operation = tokens.next()?;
+    let lane = tokens.next().map_or(Some(Lane::Normal), |word| word.parse().ok())?;
+    tokens.next().is_none().then_some((operation, lane))
+}
+
+/// Request-reply door of the gateways, for all operations.
+pub const ASK_ALL: &str = "llm.ask.*";
+
+/// The operation word of a request-reply subject.
+pub fn parse_ask(subject: &str) -> Option<&str> {
+    subject.strip_prefix("llm.ask.")
+}
+
+/// Calls to one target, by class.
+pub fn call(target: &str, class: Class) -> String {
+    format!("llm.call.{target}.{class}")
+}
+
+/// Calls to one target, all classes.
+pub fn call_all(target: &str) -> String {
+    format!("llm.call.{target}.*")
+}
+
+/// All calls.
+pub const CALL_EVERYTHING: &str = "llm.call.>";
+
+/// The target of a call subject.
+pub fn parse_call(subject: &str) -> Option<&str> {
+    subject.strip_prefix("llm.call.")?.split('.').next()
+}
+
+/// Failed attempts at a target.
+pub fn fallback(target: &str) -> String {
+    format!("llm.fallback.{target}")
+}
+
+/// All failed attempts and due retries.
+pub const FALLBACK_ALL: &str = "llm.fallback.*";
+
+/// A delayed retry; one per request and number.
+pub fn schedule(request: &RequestId, number: u32) -> String {
+    format!("llm.schedule.{request}.{number}")
+}
+
+/// All delayed retries of a request.
+pub fn schedules(request: &RequestId) -> String {
+    format!("llm.schedule.{request}.*")
+}
+
+/// Where a delayed retry comes out; arrives as [`fallback`].
+pub fn due(target: &str) -> String {
+    format!("llm.due.{target}")
+}
+
+/// Frames of an answer, for the gateway that holds the connection.
+pub fn reply(gateway: &str, request: &RequestId) -> String {
+    format!("llm.reply.{gateway}.{request}")
+}
+
+/// All frames for one gateway.
+pub fn reply_all(gateway: &str) -> String {
+    format!("llm.reply.{gateway}.*")
+}
+
+/// The claim of an attempt.
+pub fn claim(request: &RequestId, number: u32) -> String {
+    format!("llm.state.{request}.claim.{number}")
+}
+
+/// The durable cancel flag of a request.
+pub fn cancel_flag(request: &RequestId) -> String {
+    format!("llm.state.{request}.cancel")
+}
+
+/// The status of an asynchronous request.
+pub fn status(request: &RequestId) -> String {
+    format!("llm.state.{request}.status")
+}
+
+/// Status records of all asynchronous requests.
+pub const STATUS_ALL: &str = "llm.state.*.status";
+
+/// A lease that one process holds at a time.
+pub fn lease(name: &str) -> String {
+    format!("llm.state.=lease.{name}")
+}
+
+/// Where the broker's clock is read.
+pub fn clock(process: &str) -> String {
+    format!("llm.state.=clock.{process}")
+}
+
+/// How a request ended.
+pub fn result(workspace: &Workspace, request: &RequestId) -> String {
+    format!("llm.result.{workspace}.{request}")
+}
+
+/// All outcomes.
+pub const RESULT_ALL: &str = "llm.result.>";
+
+/// Something that happened.
+pub fn event(workspace: &Workspace, kind: event::Kind) -> String {
+    format!("llm.event.{workspace}.{}", kind.as_str())
+}
+
+/// All events.
+pub const EVENT_ALL: &str = "llm.event.>";
+
+/// Aborts a request wherever it is in flight.
+pub fn cancel(request: &RequestId) -> String {
+    format!("llm.cancel.{request}")
+}
+
+/// All cancellations.
+pub const CANCEL_ALL: &str = "llm.cancel.*";
+
+/// The request of a subject whose last token is a request id.
+pub fn last_token(subject: &str) -> &str {
+    subject.rsplit('.').next().unwrap_or(subject)
+}
+
+/// Messages put aside at a stage.
+pub fn dead(stage: &str) -> String {
+    format!("llm.dead.{stage}")
+}
+
+/// All messages put aside.
+pub const DEAD_ALL: &str = "llm.dead.*";
+
+/// Asks a worker whether it still runs an attempt.
+pub fn worker(worker: &str) -> String {
+    format!("llm.lookup.worker.{worker}")
+}
+
+/// Changes of the registry, as they happen.
+pub const REGISTRY_LIVE: &str = "llm.live.registry.>";
+
+/// The registry itself.
+pub const REGISTRY: &str = "$KV.llm_registry.current";
+
+/// Tells that a consumer of calls was created or deleted.
+pub const CALL_CONSUMERS_CHANGED: &str = "$JS.EVENT.ADVISORY.CONSUMER.*.LLM_CALL.>";
+
+/// Makes any text one subject token: other bytes than letters, digits, `-` and `_` become `=` and two hex digits.
+pub fn token(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("={byte:02x}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_subjects_parse_back() {
+        assert_eq!(parse_request(&request(Operation::Chat, Lane::Bulk)), Some(("chat", Lane::Bulk)));
+        assert_eq!(parse_request("llm.request.chat"), Some(("chat", Lane::Normal)));
+        assert_eq!(parse_request("llm.request.what.interactive"), Some(("what", Lane::Interactive)));
+        assert_eq!(parse_request("llm.request.chat.urgent"), None);
+    }
+
+    #[test]
+    fn tokens_never_split_or_match_other_subjects() {
+        assert_eq!(token("openai"), "openai");
+        assert_eq!(token("a.b*>c d/é"), "a=2eb=2a=3ec=20d=2f=c3=a9");
+    }
+}

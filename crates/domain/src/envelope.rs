@@ -1,0 +1,284 @@
+//! What travels with a request's body from hop to hop, and how it is laid out on the wire.
+//!
+//! Wire form: four bytes of big-endian length, that many bytes of JSON, then the inline bodies one after another.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::config::HeaderOptions;
+use crate::{Attempt, AttemptId, Lane, Operation, RequestId, Timestamp, Workspace, time};
+
+/// Where the answer goes besides the stored result.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyTo {
+    /// Nowhere: whoever wants the result reads it by id.
+    #[default]
+    Nobody,
+    /// The gateway process that holds the caller's connection; gets frames as they come.
+    Gateway(String),
+    /// A subject of the producer's choice; gets the final answer once it is stored.
+    Subject(String),
+}
+
+/// Where the bytes of a body are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BodyRef {
+    /// In the message itself.
+    Inline {
+        /// Bytes.
+        size: usize,
+    },
+    /// In the object store.
+    Stored {
+        /// Name of the object.
+        object: String,
+        /// Bytes.
+        size: usize,
+    },
+}
+
+impl BodyRef {
+    /// Bytes of the body, wherever it is.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Inline { size } | Self::Stored { size, .. } => *size,
+        }
+    }
+
+    fn inline_len(&self) -> usize {
+        match self {
+            Self::Inline { size } => *size,
+            Self::Stored { .. } => 0,
+        }
+    }
+}
+
+impl Default for BodyRef {
+    fn default() -> Self {
+        Self::Inline { size: 0 }
+    }
+}
+
+/// Times a provider call may take. Milliseconds on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// To open a connection.
+    #[serde(with = "time::ms")]
+    pub connect: Duration,
+    /// From sending the request to the first byte of the answer's body.
+    #[serde(with = "time::ms")]
+    pub first_byte: Duration,
+    /// Between two pieces of a streamed answer.
+    #[serde(with = "time::ms")]
+    pub idle: Duration,
+    /// For the whole call.
+    #[serde(with = "time::ms")]
+    pub total: Duration,
+}
+
+/// How a provider wants the credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Auth {
+    /// Header name, lower case.
+    pub header: String,
+    /// Word before the credential; empty: none.
+    pub scheme: String,
+}
+
+/// A fully resolved call: nothing in it has to be looked up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// Number of the attempt, counted from 1.
+    pub number: u32,
+    /// When the router decided.
+    pub decided_at: Timestamp,
+    /// Place of the target in the config.
+    pub path: String,
+    /// Slug of the provider.
+    pub provider: String,
+    /// URL that the operation's path is added to.
+    pub base_url: String,
+    /// The host comes from the caller: only public addresses may be called.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untrusted_host: bool,
+    /// How the provider wants the credential.
+    pub auth: Auth,
+    /// Sealed credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+    /// Further request headers, in clear and not secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Request headers of the caller that the target wants, by name; their values are in [`Envelope::forward`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forward_headers: Vec<String>,
+    /// Fields that replace the body's.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub override_params: Map<String, Value>,
+    /// Time to the response headers, from the config. Running out of it is a 408.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_timeout_ms: Option<u64>,
+    /// The provider's own limits.
+    pub timeouts: Timeouts,
+    /// Any 2xx ends the request, so that it may be forwarded as it comes.
+    pub success_is_final: bool,
+    /// Retries that will have been made at this target if it answers.
+    #[serde(default)]
+    pub retry_count: i32,
+}
+
+/// An answer that may yet be the last word: the most recent failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedAnswer {
+    /// Number of the attempt it belongs to.
+    pub attempt: u32,
+    /// Media type.
+    pub content_type: String,
+    /// Headers worth passing on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Where its bytes are.
+    pub body: BodyRef,
+}
+
+/// Everything about a request but its bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The request.
+    pub request: RequestId,
+    /// Whom it belongs to.
+    pub workspace: Workspace,
+    /// What it asks for.
+    pub operation: Operation,
+    /// How urgent it is.
+    pub lane: Lane,
+    /// The model the caller named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The answer is to come in pieces.
+    #[serde(default)]
+    pub stream: bool,
+    /// The caller wants token counts at the end of the stream.
+    #[serde(default)]
+    pub include_usage: bool,
+    /// When the broker accepted it.
+    pub accepted_at: Timestamp,
+    /// When it has to be finished.
+    pub deadline: Timestamp,
+    /// Where the answer goes.
+    #[serde(default)]
+    pub reply: ReplyTo,
+    /// Nobody waits.
+    #[serde(default)]
+    pub asynchronous: bool,
+    /// Routing document as JSON text, credentials sealed. Stays the same for the life of the request.
+    pub config: String,
+    /// Header values that fill or beat the config's.
+    #[serde(default)]
+    pub routing: HeaderOptions,
+    /// Sealed JSON object of caller headers that some target wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<String>,
+    /// The caller's key-value pairs, JSON text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
+    /// W3C trace context of the hop that published this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// The caller's own trace id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// What has been tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    /// How many attempt numbers have been given out.
+    #[serde(default)]
+    pub numbers_used: u32,
+    /// Sequence that the stored result must have for a write to win; 0: there is none yet.
+    /// A lost attempt raises it, so that its owner can no longer answer.
+    #[serde(default)]
+    pub result_seq: u64,
+    /// The most recent failure, in case it becomes the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedAnswer>,
+    /// The call to make; present between router and worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<Call>,
+    /// The request body.
+    #[serde(default)]
+    pub body: BodyRef,
+}
+
+impl Envelope {
+    /// The attempt that the call is for.
+    pub fn attempt_id(&self, number: u32) -> AttemptId {
+        AttemptId::new(self.request.clone(), number)
+    }
+
+    /// Randomness for this request: the same on every router.
+    pub fn seed(&self) -> u64 {
+        // FNV-1a, so that the choice does not depend on the standard library's hasher.
+        self.request.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    }
+
+    /// Puts the envelope and its inline bodies into one payload.
+    pub fn encode(&self, body: &[u8], failed: &[u8]) -> Bytes {
+        debug_assert_eq!(self.body.inline_len(), body.len());
+        frame(self, &[body, failed])
+    }
+
+    /// Takes a payload apart: the envelope, the request body and the failed answer's body (empty when stored elsewhere).
+    pub fn decode(payload: &Bytes) -> Result<(Self, Bytes, Bytes), Malformed> {
+        let (envelope, rest): (Self, Bytes) = unframe(payload)?;
+        let body_len = envelope.body.inline_len();
+        let failed_len = envelope.failed.as_ref().map_or(0, |f| f.body.inline_len());
+        if rest.len() != body_len + failed_len {
+            return Err(Malformed(format!(
+                "{} bytes of bodies, {} announced",
+                rest.len(),
+                body_len + failed_len
+            )));
+        }
+        let body = rest.slice(..body_len);
+        Ok((envelope, body, rest.slice(body_len..)))
+    }
+}
+
+/// A payload that is not an envelope.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("not an envelope: {0}")]
+pub struct Malformed(pub String);
+
+/// Length-prefixed JSON and then bytes.
+pub(crate) fn frame(head: &impl Serialize, parts: &[&[u8]]) -> Bytes {
+    let size: usize = parts.iter().map(|p| p.len()).sum();
+    let mut out = BytesMut::with_capacity(1024 + size);
+    out.put_u32(0);
+    let mut writer = (&mut out).writer();
+    serde_json::to_writer(&mut writer, head).expect("messages have string keys and write to memory");
+    let length = u32::try_from(out.len() - 4).expect("an envelope is far below 4 GiB");
+    out[..4].copy_from_slice(&length.to_be_bytes());
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+    out.freeze()
+}
+
+/// The JSON of a framed payload, and what follows it.
+pub(crate) fn unframe<T: DeserializeOwned>(payload: &Bytes) -> Result<(T, Bytes), Malformed> {
+    let short = || Malformed(format!("{} bytes are too short", payload.len()));
+    let prefix: [u8; 4] = payload.get(..4).and_then(|p| p.try_into().ok()).ok_or_else(short)?;
+    let length = u32::from_be_bytes(prefix) as usize;
+    let json = payload.get(4..4 + length).ok_or_else(short)?;
+    let head = serde_json::from_slice(json).map_err(|err| Malformed(err.to_string()))?;
+    Ok((head, payload.slice(4 + length..)))
+}

@@ -1,0 +1,201 @@
+//! What routing needs to know of a request body: one pass over the bytes, which stay as they are.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{ApiError, Operation};
+
+/// What routing needs to know of a request body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The model asked for. A config may name one instead.
+    pub model: Option<String>,
+    /// Whether the caller wants the answer in pieces.
+    pub stream: bool,
+    /// Whether the caller asked for token counts at the end of the stream.
+    pub include_usage: bool,
+}
+
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stream: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stream_options: Option<&'a RawValue>,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
+    #[serde(borrow)]
+    prompt: Option<&'a RawValue>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+}
+
+impl Facts {
+    /// Reads the facts. Errors are 400s that name the field and what to write instead.
+    pub fn read(operation: Operation, body: &[u8]) -> Result<Self, ApiError> {
+        let text = std::str::from_utf8(body).map_err(|err| {
+            let message = format!("the body is not UTF-8: byte {} starts no character", err.valid_up_to());
+            ApiError::new(400, "invalid_utf8", message)
+        })?;
+        let fields: Fields<'_> = serde_json::from_str(text).map_err(|err| not_json(text, &err))?;
+        required(operation, &fields)?;
+        let stream = boolean("stream", fields.stream)?;
+        if stream && operation == Operation::Embeddings {
+            let message = "embeddings are not streamed; leave `stream` out";
+            return Err(ApiError::bad_request("stream", "invalid_value", message));
+        }
+        Ok(Self {
+            model: fields.model.map(model).transpose()?.flatten(),
+            stream,
+            include_usage: stream && fields.stream_options.is_some_and(asks_for_usage),
+        })
+    }
+}
+
+fn not_json(text: &str, err: &serde_json::Error) -> ApiError {
+    if text.trim().is_empty() {
+        return ApiError::new(400, "invalid_json", "the body is empty; send a JSON object");
+    }
+    let message = format!("the body is not a JSON object: {err}");
+    ApiError::new(400, "invalid_json", message)
+}
+
+fn required(operation: Operation, fields: &Fields<'_>) -> Result<(), ApiError> {
+    match operation {
+        Operation::Chat => {
+            let example = "`[{\"role\": \"user\", \"content\": \"…\"}]`";
+            let messages = fields.messages.ok_or_else(|| missing("messages", example))?;
+            if !messages.get().starts_with('[') {
+                let message =
+                    format!("`messages` is {}; it must be an array, as in {example}", kind(messages));
+                return Err(ApiError::bad_request("messages", "invalid_type", message));
+            }
+            Ok(())
+        }
+        Operation::Completions => text_like("prompt", fields.prompt),
+        Operation::Embeddings => text_like("input", fields.input),
+    }
+}
+
+fn text_like(name: &str, value: Option<&RawValue>) -> Result<(), ApiError> {
+    let value = value.ok_or_else(|| missing(name, "a string or an array"))?;
+    if value.get().starts_with(['"', '[']) {
+        return Ok(());
+    }
+    let message = format!("`{name}` is {}; it must be a string or an array", kind(value));
+    Err(ApiError::bad_request(name, "invalid_type", message))
+}
+
+fn missing(name: &str, example: &str) -> ApiError {
+    ApiError::bad_request(
+        name,
+        "missing_required_parameter",
+        format!("`{name}` is missing; add it: {example}"),
+    )
+}
+
+/// The error of a request that names no model where no target brings its own.
+pub fn missing_model() -> ApiError {
+    missing("model", "a model name, as in `\"gpt-4o-mini\"`")
+}
+
+fn model(value: &RawValue) -> Result<Option<String>, ApiError> {
+    if value.get() == "null" {
+        return Ok(None);
+    }
+    let wrong = |what: &str| ApiError::bad_request("model", "invalid_type", format!("`model` {what}"));
+    let name: String = serde_json::from_str(value.get())
+        .map_err(|_| wrong(&format!("is {}; it must be a string", kind(value))))?;
+    if name.trim().is_empty() {
+        return Err(wrong("is empty; name a model"));
+    }
+    Ok(Some(name))
+}
+
+fn boolean(name: &str, value: Option<&RawValue>) -> Result<bool, ApiError> {
+    match value.map(RawValue::get) {
+        None | Some("null" | "false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => {
+            let message = format!("`{name}` is {}; write true or false", cut(other));
+            Err(ApiError::bad_request(name, "invalid_type", message))
+        }
+    }
+}
+
+fn asks_for_usage(options: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct StreamOptions {
+        #[serde(default)]
+        include_usage: Option<bool>,
+    }
+    serde_json::from_str::<StreamOptions>(options.get()).ok().and_then(|o| o.include_usage).unwrap_or(false)
+}
+
+fn kind(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_read_and_the_rest_is_left_alone() {
+        let body =
+            br#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true},"x":1}"#;
+        let facts = Facts::read(Operation::Chat, body).unwrap();
+        assert_eq!(facts, Facts { model: Some("m".into()), stream: true, include_usage: true });
+    }
+
+    #[track_caller]
+    fn refused(operation: Operation, body: &[u8], param: Option<&str>, part: &str) {
+        let err = Facts::read(operation, body).unwrap_err();
+        assert_eq!((err.status, err.param.as_deref()), (400, param));
+        assert!(err.message.contains(part), "{}", err.message);
+    }
+
+    #[test]
+    fn bad_bodies_are_refused_with_the_field_and_the_fix() {
+        refused(Operation::Chat, b"", None, "empty");
+        refused(Operation::Chat, b"{\"model\":", None, "not a JSON object");
+        refused(Operation::Chat, b"[1]", None, "not a JSON object");
+        refused(Operation::Chat, b"{\"model\":\"\xff\"}", None, "not UTF-8: byte 10");
+        refused(Operation::Chat, br#"{"model":"m"}"#, Some("messages"), "missing");
+        refused(
+            Operation::Chat,
+            br#"{"model":"m","messages":"hi"}"#,
+            Some("messages"),
+            "is a string; it must be an array",
+        );
+        refused(Operation::Chat, br#"{"model":7,"messages":[]}"#, Some("model"), "is a number");
+        refused(Operation::Chat, br#"{"model":" ","messages":[]}"#, Some("model"), "empty");
+        refused(
+            Operation::Chat,
+            br#"{"model":"m","messages":[],"stream":"yes"}"#,
+            Some("stream"),
+            "true or false",
+        );
+        refused(Operation::Completions, br#"{"model":"m","prompt":{}}"#, Some("prompt"), "is an object");
+        refused(Operation::Embeddings, br#"{"model":"m"}"#, Some("input"), "missing");
+        refused(
+            Operation::Embeddings,
+            br#"{"model":"m","input":"x","stream":true}"#,
+            Some("stream"),
+            "not streamed",
+        );
+    }
+}

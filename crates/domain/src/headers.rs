@@ -1,0 +1,301 @@
+//! Names of the headers that carry options on a message, and how they are read.
+//!
+//! Each option has our own name and, where Portkey has one, Portkey's. Names are matched without regard to case.
+
+use std::time::Duration;
+
+use crate::config::HeaderOptions;
+use crate::time::{Timestamp, parse_duration};
+use crate::{ApiError, RequestId};
+
+/// The request's id, chosen by the producer: 1 to 64 letters, digits, `-`, `_`.
+pub const REQUEST_ID: &str = "Pointsman-Request-Id";
+/// Time the request may take from when the broker accepted it, as in `30s`.
+pub const TIMEOUT: &str = "Pointsman-Timeout";
+/// Absolute deadline: RFC 3339 or milliseconds since 1970.
+pub const DEADLINE: &str = "Pointsman-Deadline";
+/// Routing document, inline JSON.
+pub const CONFIG: &str = "Pointsman-Config";
+/// Slug of the provider when there is no config.
+pub const PROVIDER: &str = "Pointsman-Provider";
+/// Caller's own key-value pairs, a JSON object of strings.
+pub const METADATA: &str = "Pointsman-Metadata";
+/// Subject that gets the final answer.
+pub const REPLY_TO: &str = "Pointsman-Reply-To";
+/// `true`: nobody waits; the longer deadline and the longer result lifetime apply.
+pub const ASYNC: &str = "Pointsman-Async";
+/// Over HTTP and request-reply: the lane, `interactive`, `normal` or `bulk`.
+pub const LANE: &str = "Pointsman-Lane";
+/// The gateway process that holds the caller's connection.
+pub const GATEWAY: &str = "Pointsman-Gateway";
+/// Credential that the caller brought, sealed.
+pub const CREDENTIAL: &str = "Pointsman-Credential";
+/// Headers that the config says to forward, sealed.
+pub const FORWARD: &str = "Pointsman-Forward";
+/// Where a body lives that was too large for a message: `<object name>;<bytes>`.
+pub const BODY: &str = "Pointsman-Body";
+/// On answers: the HTTP status.
+pub const STATUS: &str = "Pointsman-Status";
+/// On answers: how the request ended.
+pub const OUTCOME: &str = "Pointsman-Outcome";
+/// On answers: how many attempts were made.
+pub const ATTEMPTS: &str = "Pointsman-Attempts";
+/// On streamed answers: counts the messages from 0.
+pub const SEQUENCE: &str = "Pointsman-Seq";
+/// On streamed answers: `true` on the last message.
+pub const FINAL: &str = "Pointsman-Final";
+/// On dead letters: why.
+pub const REASON: &str = "Pointsman-Reason";
+/// Sent to providers, so that both sides' books can be compared row by row.
+pub const ATTEMPT_ID: &str = "pointsman-attempt-id";
+/// W3C trace context.
+pub const TRACEPARENT: &str = "traceparent";
+/// Caller's own trace id.
+pub const TRACE_ID: &str = "x-portkey-trace-id";
+
+/// Longest inline config in bytes. The broker refuses more than 64 KiB of headers in all.
+pub const MAX_CONFIG: usize = 32 * 1024;
+
+/// Longest metadata in bytes.
+pub const MAX_METADATA: usize = 8 * 1024;
+
+/// When the request has to be finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// So long after it was accepted.
+    Within(Duration),
+    /// At a point in time.
+    At(Timestamp),
+}
+
+impl Limit {
+    /// The deadline of a request that the broker accepted at `accepted_at`.
+    pub fn deadline(self, accepted_at: Timestamp) -> Timestamp {
+        match self {
+            Self::Within(duration) => accepted_at.plus(duration),
+            Self::At(time) => time,
+        }
+    }
+}
+
+/// What the headers of a request say, checked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// The id the caller chose.
+    pub request: Option<RequestId>,
+    /// When it has to be finished.
+    pub limit: Option<Limit>,
+    /// Inline routing document, as text.
+    pub config: Option<String>,
+    /// Values that fill or beat the config's.
+    pub routing: HeaderOptions,
+    /// The caller's key-value pairs, as JSON text.
+    pub metadata: Option<String>,
+    /// Subject of the final answer.
+    pub reply_to: Option<String>,
+    /// Nobody waits.
+    pub asynchronous: bool,
+    /// The gateway that waits.
+    pub gateway: Option<String>,
+    /// Sealed headers to forward.
+    pub forward: Option<String>,
+    /// Trace context of the caller.
+    pub traceparent: Option<String>,
+    /// The caller's own trace id.
+    pub trace_id: Option<String>,
+}
+
+impl Options {
+    /// Reads the options from headers; `get` looks a name up without regard to case.
+    ///
+    /// Errors name the header and what to write instead.
+    pub fn read<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<Self, ApiError> {
+        let either = |ours: &'static str, portkey: &'static str| {
+            get(ours).map(|value| (ours, value)).or_else(|| get(portkey).map(|value| (portkey, value)))
+        };
+        let text = |name: &str| get(name).filter(|v| !v.is_empty()).map(str::to_owned);
+        Ok(Self {
+            request: get(REQUEST_ID).map(request_id).transpose()?,
+            limit: limit(&get)?,
+            config: either(CONFIG, "x-portkey-config").map(|(name, v)| config(name, v)).transpose()?,
+            routing: routing(&get)?,
+            metadata: either(METADATA, "x-portkey-metadata").map(|(n, v)| metadata(n, v)).transpose()?,
+            reply_to: get(REPLY_TO).map(reply_to).transpose()?,
+            asynchronous: flag(ASYNC, get(ASYNC))?.unwrap_or(false),
+            gateway: text(GATEWAY),
+            forward: text(FORWARD),
+            traceparent: text(TRACEPARENT),
+            trace_id: text(TRACE_ID),
+        })
+    }
+}
+
+fn invalid(name: &str, message: impl Into<String>) -> ApiError {
+    ApiError::bad_request(name, "invalid_header", format!("header `{name}`: {}", message.into()))
+}
+
+fn request_id(value: &str) -> Result<RequestId, ApiError> {
+    RequestId::parse(value).map_err(|err| invalid(REQUEST_ID, err.to_string()))
+}
+
+fn limit<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<Option<Limit>, ApiError> {
+    if let Some(value) = get(DEADLINE) {
+        return deadline(value).map(|time| Some(Limit::At(time)));
+    }
+    let Some(value) = get(TIMEOUT) else { return Ok(None) };
+    let duration = parse_duration(value).map_err(|err| invalid(TIMEOUT, err.to_string()))?;
+    if duration.is_zero() {
+        return Err(invalid(TIMEOUT, "a request needs more than no time at all; write for example `30s`"));
+    }
+    Ok(Some(Limit::Within(duration)))
+}
+
+fn deadline(value: &str) -> Result<Timestamp, ApiError> {
+    if let Ok(ms) = value.parse::<u64>() {
+        if ms < 100_000_000_000 {
+            return Err(invalid(
+                DEADLINE,
+                format!("`{ms}` looks like seconds; write milliseconds since 1970"),
+            ));
+        }
+        return Ok(Timestamp(ms));
+    }
+    let fix = "write RFC 3339, as in `2030-01-31T12:00:00Z`, or milliseconds since 1970";
+    let time = ::time::OffsetDateTime::parse(value, &::time::format_description::well_known::Rfc3339)
+        .map_err(|_| invalid(DEADLINE, format!("`{value}` is not a point in time; {fix}")))?;
+    let ms = u64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+    Ok(Timestamp(ms))
+}
+
+fn config(name: &str, value: &str) -> Result<String, ApiError> {
+    if value.len() > MAX_CONFIG {
+        let message = format!("the config has {} bytes; at most {MAX_CONFIG} fit into a header", value.len());
+        return Err(invalid(name, message));
+    }
+    if !value.trim_start().starts_with('{') {
+        let message = "expected a JSON object, as in `{\"provider\":\"openai\"}`; \
+                       this version has no stored configs, so an id such as `pc-…` is not understood";
+        return Err(invalid(name, message));
+    }
+    Ok(value.to_owned())
+}
+
+fn metadata(name: &str, value: &str) -> Result<String, ApiError> {
+    let expected = "expected a JSON object of strings, as in `{\"team\":\"search\"}`";
+    if value.len() > MAX_METADATA {
+        return Err(invalid(name, format!("{} bytes are too many; at most {MAX_METADATA}", value.len())));
+    }
+    let parsed: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(value).map_err(|err| invalid(name, format!("{expected}: {err}")))?;
+    for (key, value) in &parsed {
+        match value.as_str() {
+            None => return Err(invalid(name, format!("the value of `{key}` is not a string; {expected}"))),
+            Some(text) if text.chars().count() > 128 => {
+                return Err(invalid(name, format!("the value of `{key}` is longer than 128 characters")));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(serde_json::to_string(&parsed).unwrap_or_default())
+}
+
+fn reply_to(value: &str) -> Result<String, ApiError> {
+    let reserved = value.starts_with("llm.") || value.starts_with('$') || value == "llm";
+    let malformed = value.is_empty()
+        || value.len() > 256
+        || value.split('.').any(str::is_empty)
+        || value.bytes().any(|b| b.is_ascii_whitespace() || b.is_ascii_control() || b == b'*' || b == b'>');
+    if reserved || malformed {
+        let message = format!("`{value}` cannot get answers; name a plain subject outside `llm.` and `$`");
+        return Err(invalid(REPLY_TO, message));
+    }
+    Ok(value.to_owned())
+}
+
+fn flag(name: &str, value: Option<&str>) -> Result<Option<bool>, ApiError> {
+    match value.map(str::trim) {
+        None => Ok(None),
+        Some(v) if v.eq_ignore_ascii_case("true") => Ok(Some(true)),
+        Some(v) if v.eq_ignore_ascii_case("false") => Ok(Some(false)),
+        Some(v) => Err(invalid(name, format!("`{v}` is neither `true` nor `false`"))),
+    }
+}
+
+fn routing<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<HeaderOptions, ApiError> {
+    let text = |name: &str| get(name).filter(|v| !v.is_empty()).map(str::to_owned);
+    let timeout = "x-portkey-request-timeout";
+    let retries = "x-portkey-retry-count";
+    Ok(HeaderOptions {
+        provider: text(PROVIDER)
+            .or_else(|| text("x-portkey-provider"))
+            .or_else(|| text("x-portkey-virtual-key")),
+        api_key: text(CREDENTIAL),
+        custom_host: text("x-portkey-custom-host"),
+        request_timeout: get(timeout).map(|value| request_timeout(timeout, value)).transpose()?,
+        forward_headers: get("x-portkey-forward-headers").map(|list| {
+            list.split(',').map(|h| h.trim().to_ascii_lowercase()).filter(|h| !h.is_empty()).collect()
+        }),
+        retry_count: get(retries)
+            .map(|v| v.parse().map_err(|_| invalid(retries, format!("`{v}` is not a number of retries"))))
+            .transpose()?,
+        strict_open_ai_compliance: flag(
+            "x-portkey-strict-open-ai-compliance",
+            get("x-portkey-strict-open-ai-compliance"),
+        )?,
+    })
+}
+
+fn request_timeout(name: &str, value: &str) -> Result<Duration, ApiError> {
+    let duration = match value.parse::<u64>() {
+        Ok(ms) if ms < 100 => {
+            return Err(invalid(
+                name,
+                format!("`{ms}` means {ms} milliseconds; write at least 100, or `{ms}s`"),
+            ));
+        }
+        Ok(ms) => Duration::from_millis(ms),
+        Err(_) => parse_duration(value).map_err(|err| invalid(name, err.to_string()))?,
+    };
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(headers: &[(&str, &str)]) -> Result<Options, ApiError> {
+        Options::read(|name| headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| *v))
+    }
+
+    #[test]
+    fn names_are_matched_without_regard_to_case() {
+        let options = read(&[("POINTSMAN-TIMEOUT", "30s"), ("X-Portkey-Provider", "groq")]).unwrap();
+        assert_eq!(options.limit, Some(Limit::Within(Duration::from_secs(30))));
+        assert_eq!(options.routing.provider.as_deref(), Some("groq"));
+    }
+
+    #[test]
+    fn bad_headers_name_themselves_and_the_fix() {
+        for (name, value, part) in [
+            ("Pointsman-Request-Id", "a b", "letters, digits"),
+            ("Pointsman-Timeout", "30", "number with a unit"),
+            ("Pointsman-Timeout", "0s", "no time at all"),
+            ("Pointsman-Deadline", "1763000000", "looks like seconds"),
+            ("Pointsman-Deadline", "tomorrow", "RFC 3339"),
+            ("Pointsman-Reply-To", "llm.result.x", "outside `llm.`"),
+            ("Pointsman-Reply-To", "$JS.API", "outside `llm.`"),
+            ("Pointsman-Reply-To", "a.*", "plain subject"),
+            ("x-portkey-config", "pc-123", "no stored configs"),
+            ("x-portkey-metadata", "{\"a\":1}", "not a string"),
+            ("x-portkey-metadata", "nope", "JSON object"),
+            ("x-portkey-request-timeout", "20", "at least 100"),
+            ("x-portkey-retry-count", "many", "number of retries"),
+            ("Pointsman-Async", "yes", "neither `true` nor `false`"),
+        ] {
+            let err = read(&[(name, value)]).unwrap_err();
+            assert_eq!(err.status, 400, "{name}");
+            assert!(err.message.contains(part), "{name}: {}", err.message);
+            assert_eq!(err.param.as_deref(), Some(name));
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Types and decisions of the gateway: no I/O, no clock, no environment. Time and randomness are arguments.
+
+pub mod attempt;
+pub mod config;
+pub mod envelope;
+pub mod error;
+pub mod event;
+pub mod facts;
+pub mod frame;
+pub mod headers;
+pub mod host;
+pub mod id;
+pub mod next;
+pub mod operation;
+pub mod outcome;
+pub mod registry;
+pub mod time;
+pub mod usage;
+
+pub use attempt::{Attempt, ErrorClass};
+pub use config::Config;
+pub use envelope::{BodyRef, Call, Envelope, ReplyTo};
+pub use error::ApiError;
+pub use event::Event;
+pub use facts::Facts;
+pub use frame::Frame;
+pub use id::{AttemptId, RequestId, Workspace};
+pub use next::{Next, Refusal, next};
+pub use operation::{Lane, Operation};
+pub use outcome::{Outcome, Record};
+pub use registry::Registry;
+pub use time::Timestamp;
+pub use usage::Usage;

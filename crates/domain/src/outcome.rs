@@ -1,0 +1,157 @@
+//! How a request ended: the one record that whoever asks for the request gets.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::envelope::{Malformed, frame, unframe};
+use crate::{ApiError, Attempt, BodyRef, Envelope, Lane, Operation, RequestId, Timestamp, Workspace};
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A provider answered with a 2xx.
+    Answered,
+    /// There is a reason why it was not answered: ours, or the last provider's failure.
+    Refused,
+    /// Its deadline passed.
+    Expired,
+    /// The caller did not want it any more.
+    Cancelled,
+    /// It could not be processed; the whole message is kept for an operator.
+    Dead,
+}
+
+impl Kind {
+    /// The word used in headers, events and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// The answer and how it came about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The request.
+    pub request: RequestId,
+    /// Whom it belongs to.
+    pub workspace: Workspace,
+    /// What it asked for.
+    pub operation: Operation,
+    /// How urgent it was.
+    pub lane: Lane,
+    /// The model the caller named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// How it ended.
+    pub kind: Kind,
+    /// HTTP status of the answer.
+    pub status: u16,
+    /// Media type of the answer's body.
+    pub content_type: String,
+    /// Headers of the provider's answer that are passed on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The answer came in pieces and broke off; the body ends in an error event.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+    /// Place of the target that answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Provider that answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Retries made at the target that answered; -1: used up.
+    #[serde(default)]
+    pub retry_count: i32,
+    /// When the broker accepted the request.
+    pub accepted_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// What was tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    /// Nobody waited for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asynchronous: bool,
+    /// The answer's body.
+    #[serde(default)]
+    pub body: BodyRef,
+}
+
+impl Outcome {
+    /// An ending that is our own doing: the body is the error. The caller sets body size by encoding.
+    pub fn error(envelope: &Envelope, kind: Kind, error: &ApiError, now: Timestamp) -> (Self, Bytes) {
+        let body = Bytes::from(error.body());
+        let mut headers = BTreeMap::new();
+        if let Some(seconds) = error.retry_after {
+            headers.insert("retry-after".to_owned(), seconds.to_string());
+        }
+        let outcome = Self {
+            kind,
+            status: error.status,
+            content_type: "application/json".to_owned(),
+            headers,
+            body: BodyRef::Inline { size: body.len() },
+            ..Self::blank(envelope, now)
+        };
+        (outcome, body)
+    }
+
+    /// An outcome that still lacks its answer.
+    pub fn blank(envelope: &Envelope, now: Timestamp) -> Self {
+        Self {
+            request: envelope.request.clone(),
+            workspace: envelope.workspace.clone(),
+            operation: envelope.operation,
+            lane: envelope.lane,
+            model: envelope.model.clone(),
+            kind: Kind::Refused,
+            status: 500,
+            content_type: String::new(),
+            headers: BTreeMap::new(),
+            truncated: false,
+            path: None,
+            provider: None,
+            retry_count: 0,
+            accepted_at: envelope.accepted_at,
+            finished_at: now,
+            attempts: envelope.attempts.clone(),
+            asynchronous: envelope.asynchronous,
+            body: BodyRef::default(),
+        }
+    }
+}
+
+/// What may stand on a result subject.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// The attempt with this number was given up for lost: its owner may no longer answer.
+    Fence {
+        /// The lost attempt.
+        attempt: u32,
+    },
+    /// The request has ended.
+    Final(Box<Outcome>),
+}
+
+impl Record {
+    /// Puts the record and an inline body into one payload.
+    pub fn encode(&self, body: &[u8]) -> Bytes {
+        frame(self, &[body])
+    }
+
+    /// Takes a payload apart; the body is empty when it is stored elsewhere.
+    pub fn decode(payload: &Bytes) -> Result<(Self, Bytes), Malformed> {
+        unframe(payload)
+    }
+}

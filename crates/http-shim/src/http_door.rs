@@ -1,0 +1,229 @@
+//! Questions over HTTP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{ApiError, Operation, RequestId, headers};
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderName, Request, Response};
+use hyper::body::Incoming;
+use serde_json::json;
+use telemetry::TraceContext;
+
+use crate::body::{self, Body};
+use crate::gateway::Gateway;
+use crate::intake::{Door, Intake, Order};
+use crate::prefer::Preference;
+use crate::waiting::{Pending, Step};
+use crate::{answer, submit};
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// Answers a question for a model.
+pub(crate) async fn ask(
+    gateway: &Arc<Gateway>,
+    operation: Operation,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let (parts, incoming) = request.into_parts();
+    let trace = TraceContext::next_hop(text(&parts.headers, headers::TRACEPARENT));
+    let trace_id = match text(&parts.headers, headers::TRACE_ID) {
+        Some(id) if !id.is_empty() => id.to_owned(),
+        _ => trace.trace_id(),
+    };
+    let answered = match take(gateway, operation, &parts.headers, incoming, trace).await {
+        Ok(question) => question.answer(gateway).await,
+        Err(err) => answer::error(&err),
+    };
+    let mut response = answered;
+    answer::name_trace(response.headers_mut(), &trace_id);
+    response
+}
+
+/// A checked question and its body.
+struct Question {
+    order: Order,
+    body: bytes::Bytes,
+    preference: Preference,
+}
+
+async fn take(
+    gateway: &Arc<Gateway>,
+    operation: Operation,
+    headers: &HeaderMap,
+    incoming: Incoming,
+    trace: TraceContext,
+) -> Result<Question, ApiError> {
+    check_text(headers)?;
+    let preference = Preference::read(headers)?;
+    // The body is read first: a client that is still sending does not read a refusal.
+    let body = body::read(headers, incoming, gateway.options.body_limit).await?;
+    body::check_media_type(headers)?;
+    let facts = submit::facts(operation, &body).await?;
+    let intake = Intake {
+        door: Door::Http,
+        operation,
+        facts,
+        registry: &gateway.ctx.registry(),
+        options: &gateway.options,
+        now: gateway.ctx.clock().now(),
+        fresh: gateway.fresh_id(),
+        asynchronous: preference.is_asynchronous(),
+        trace,
+    };
+    let order = intake.check(&|name| text(headers, name))?;
+    Ok(Question { order, body, preference })
+}
+
+impl Question {
+    async fn answer(self, gateway: &Arc<Gateway>) -> Response<Body> {
+        let request = self.order.request.clone();
+        self.answered(gateway).await.unwrap_or_else(|err| {
+            let mut response = answer::error(&err);
+            answer::name_request(response.headers_mut(), &request);
+            response
+        })
+    }
+
+    async fn answered(mut self, gateway: &Arc<Gateway>) -> Result<Response<Body>, ApiError> {
+        let (request, stream) = (self.order.request.clone(), self.order.facts.stream);
+        if self.order.chosen
+            && let Some(response) = self.answered_before(gateway).await?
+        {
+            return Ok(response);
+        }
+        if !self.order.asynchronous {
+            let pending = gateway.submit(&mut self.order, self.body).await?;
+            return respond(pending, &request, stream).await;
+        }
+        let wait = self.preference.wait.filter(|wait| !wait.is_zero());
+        let pending = gateway.submit_asynchronous(&mut self.order, self.body, wait.is_some()).await?;
+        let (Some(pending), Some(wait)) = (pending, wait) else {
+            return Ok(accepted(&request, self.preference));
+        };
+        respond_within(pending, wait, &request, stream, self.preference).await
+    }
+
+    /// A request that is sent again gets the answer it had, or joins the one that is under way.
+    async fn answered_before(&self, gateway: &Arc<Gateway>) -> Result<Option<Response<Body>>, ApiError> {
+        let order = &self.order;
+        let at_once = order.asynchronous && self.preference.wait.is_none();
+        if let Some((outcome, body)) = gateway.ended(&order.request).await? {
+            let again = if at_once {
+                accepted(&order.request, self.preference)
+            } else {
+                answer::whole(&outcome, body)
+            };
+            return Ok(Some(again));
+        }
+        if order.asynchronous && gateway.is_under_way(&order.request).await? {
+            return Ok(Some(accepted(&order.request, self.preference)));
+        }
+        Ok(None)
+    }
+}
+
+async fn respond(
+    mut pending: Pending,
+    request: &RequestId,
+    stream: bool,
+) -> Result<Response<Body>, ApiError> {
+    let first = pending.next().await;
+    begin(first, pending, request, stream).await
+}
+
+/// Waits for the answer for so long; then the caller may come back for it.
+async fn respond_within(
+    mut pending: Pending,
+    wait: Duration,
+    request: &RequestId,
+    stream: bool,
+    preference: Preference,
+) -> Result<Response<Body>, ApiError> {
+    let Ok(first) = tokio::time::timeout(wait, pending.next()).await else {
+        return Ok(accepted(request, preference));
+    };
+    let mut response = begin(first, pending, request, stream).await?;
+    if let Some(applied) = preference.applied(true) {
+        answer::put(response.headers_mut(), PREFERENCE_APPLIED, &applied);
+    }
+    Ok(response)
+}
+
+async fn begin(
+    first: Step,
+    mut pending: Pending,
+    request: &RequestId,
+    stream: bool,
+) -> Result<Response<Body>, ApiError> {
+    match first {
+        Step::Whole(outcome, body) => Ok(answer::whole(&outcome, body)),
+        Step::Failed(err) => Err(err),
+        Step::Begin(head) if stream => Ok(answer::pieces(&head, request, pending)),
+        Step::Begin(_) | Step::Bytes(_) | Step::Done(_) => {
+            let (outcome, body) = pending.collect().await?;
+            Ok(answer::whole(&outcome, body))
+        }
+    }
+}
+
+/// The request is kept; its answer can be read by id.
+fn accepted(request: &RequestId, preference: Preference) -> Response<Body> {
+    let mut response = answer::json(202, &json!({ "id": request, "status": "accepted" }));
+    let headers = response.headers_mut();
+    answer::put(headers, LOCATION, &format!("/v1/requests/{request}"));
+    if let Some(applied) = preference.applied(false) {
+        answer::put(headers, PREFERENCE_APPLIED, &applied);
+    }
+    answer::name_request(headers, request);
+    response
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+}
+
+/// Refuses options that are not text, instead of overlooking them.
+fn check_text(headers: &HeaderMap) -> Result<(), ApiError> {
+    let ours = |name: &HeaderName| {
+        name.as_str().starts_with("pointsman-") || name.as_str().starts_with("x-portkey-")
+    };
+    let bad =
+        headers.iter().find(|(name, value)| ours(name) && std::str::from_utf8(value.as_bytes()).is_err());
+    match bad {
+        Some((name, _)) => {
+            let message = format!("header `{name}`: the value is not UTF-8");
+            Err(ApiError::bad_request(name.as_str(), "invalid_header", message))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_are_not_text_are_refused_by_name() {
+        let value = |bytes: &[u8]| http::HeaderValue::from_bytes(bytes).unwrap();
+        let name = |name: &'static str| HeaderName::from_static(name);
+        let fine = HeaderMap::from_iter([
+            (name("x-portkey-metadata"), value("{\"team\":\"süß\"}".as_bytes())),
+            (name("user-agent"), value(b"\xff")),
+        ]);
+        assert_eq!(check_text(&fine), Ok(()));
+        assert_eq!(text(&fine, "X-Portkey-Metadata"), Some("{\"team\":\"süß\"}"));
+        let bad = HeaderMap::from_iter([(name("pointsman-timeout"), value(b"30\xff"))]);
+        assert_eq!(check_text(&bad).unwrap_err().param.as_deref(), Some("pointsman-timeout"));
+    }
+
+    #[test]
+    fn an_accepted_request_says_where_its_answer_will_be() {
+        let request = RequestId::parse("r1").unwrap();
+        let response = accepted(&request, Preference { respond_async: true, wait: None });
+        assert_eq!(response.status(), 202);
+        assert_eq!(response.headers()["location"], "/v1/requests/r1");
+        assert_eq!(response.headers()["preference-applied"], "respond-async");
+        assert_eq!(response.headers()["pointsman-request-id"], "r1");
+    }
+}

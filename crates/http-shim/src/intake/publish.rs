@@ -1,0 +1,68 @@
+//! The headers a request is published with.
+
+use bus::Headers;
+use domain::RequestId;
+use domain::headers::{self, Limit, Options as Asked};
+use domain::time::format_duration;
+
+/// Options of the route that pass through as they came.
+const PASSED: [&str; 5] = [
+    "x-portkey-custom-host",
+    "x-portkey-forward-headers",
+    "x-portkey-request-timeout",
+    "x-portkey-retry-count",
+    "x-portkey-strict-open-ai-compliance",
+];
+
+/// The broker's own guard against a message that is published twice within its window.
+const MESSAGE_ID: &str = "Nats-Msg-Id";
+
+/// The headers a request is published with, but for the gateway and a stored body.
+pub(crate) fn headers<'a>(
+    request: &RequestId,
+    chosen: bool,
+    limit: Limit,
+    asked: &Asked,
+    get: &dyn Fn(&str) -> Option<&'a str>,
+) -> Headers {
+    let mut out = Headers::new();
+    set(&mut out, headers::REQUEST_ID, request.as_str());
+    if chosen {
+        set(&mut out, MESSAGE_ID, request.as_str());
+    }
+    match limit {
+        Limit::Within(duration) => set(&mut out, headers::TIMEOUT, &format_duration(duration)),
+        Limit::At(time) => set(&mut out, headers::DEADLINE, &time.0.to_string()),
+    }
+    if asked.asynchronous {
+        set(&mut out, headers::ASYNC, "true");
+    }
+    let routing = &asked.routing;
+    for (name, value) in [
+        (headers::CONFIG, &asked.config),
+        (headers::PROVIDER, &routing.provider),
+        (headers::CREDENTIAL, &routing.api_key),
+        (headers::FORWARD, &asked.forward),
+        (headers::METADATA, &asked.metadata),
+        (headers::TRACEPARENT, &asked.traceparent),
+        (headers::TRACE_ID, &asked.trace_id),
+    ] {
+        if let Some(value) = value {
+            set(&mut out, name, value);
+        }
+    }
+    for name in PASSED {
+        if let Some(value) = get(name) {
+            set(&mut out, name, value);
+        }
+    }
+    out
+}
+
+/// Sets a header. The client library takes no line breaks in values; JSON does not mind a space instead.
+pub(crate) fn set(headers: &mut Headers, name: &str, value: &str) {
+    match value.contains(['\r', '\n']) {
+        true => headers.insert(name, value.replace(['\r', '\n'], " ")),
+        false => headers.insert(name, value),
+    }
+}

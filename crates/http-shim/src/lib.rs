@@ -1,0 +1,100 @@
+//! Serves the OpenAI HTTP API and NATS request-reply from the message bus.
+//!
+//! A request is checked, its credentials are sealed, it is published; its answer comes back in frames on this
+//! process's own reply subject. What frames leave open is read from the stored result.
+
+mod admin;
+mod answer;
+mod assembly;
+mod board;
+mod body;
+mod errors;
+mod gateway;
+mod http_door;
+mod intake;
+mod models;
+mod nats_door;
+mod options;
+mod prefer;
+mod requests;
+mod routes;
+mod server;
+mod submit;
+mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use role::Ctx;
+use telemetry::metric::{self, Printer};
+use tokio::net::TcpListener;
+
+use crate::body::Body;
+use crate::gateway::Gateway;
+pub use crate::options::{OnDisconnect, Options};
+use crate::routes::{Miss, Route};
+
+/// The crate's name is the role's name, everywhere.
+pub const NAME: &str = env!("CARGO_PKG_NAME");
+
+/// Runs until shutdown: HTTP on `listener`, request-reply over the bus.
+pub async fn run(ctx: Ctx, listener: TcpListener, options: Options, metrics: Printer) -> anyhow::Result<()> {
+    let grace = options.drain_grace;
+    let gateway = Gateway::start(ctx.clone(), options, metrics).await.context("listen for replies")?;
+    let service = ctx.bus().serve(env!("CARGO_PKG_VERSION")).await?;
+    ctx.job(nats_door::serve(Arc::clone(&gateway), service));
+    let handler = {
+        let gateway = Arc::clone(&gateway);
+        move |request| handle(Arc::clone(&gateway), request)
+    };
+    server::serve(&ctx, listener, grace, handler).await;
+    let finished = ctx.finish();
+    tokio::pin!(finished);
+    tokio::select! {
+        () = &mut finished => return Ok(()),
+        () = ctx.stopping().cancelled() => gateway.stop_waiting(),
+    }
+    finished.await;
+    Ok(())
+}
+
+/// The small listener of processes without a gateway: `/health`, `/ready`, `/metrics`. Runs until shutdown.
+pub async fn run_admin(ctx: Ctx, listener: TcpListener, metrics: Printer) -> anyhow::Result<()> {
+    let handler = {
+        let ctx = ctx.clone();
+        move |request| admin::serve(ctx.clone(), metrics.clone(), request)
+    };
+    server::serve(&ctx, listener, Duration::ZERO, handler).await;
+    ctx.finish().await;
+    Ok(())
+}
+
+async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let (label, response) = match routes::find(&method, uri.path()) {
+        Ok(Route::Ask(operation)) => (operation.as_str(), http_door::ask(&gateway, operation, request).await),
+        Ok(Route::Models) => ("models", models::list(&gateway.ctx.registry())),
+        Ok(Route::Model(id)) => ("models", models::one(&gateway.ctx.registry(), &id)),
+        Ok(Route::Request(id)) => ("requests", requests::show(&gateway, id).await),
+        Ok(Route::Answer(id)) => ("requests", requests::result(&gateway, id).await),
+        Ok(Route::Cancel(id)) => ("requests", requests::cancel(&gateway, id).await),
+        Ok(Route::Health) => ("admin", admin::health()),
+        Ok(Route::Ready) => ("admin", admin::ready(gateway.not_ready())),
+        Ok(Route::Metrics) => ("admin", admin::metrics(&gateway.metrics)),
+        Err(miss) => ("none", missed(&miss, &method, uri.path())),
+    };
+    let status = response.status().as_str().to_owned();
+    metrics::counter!(metric::HTTP_ANSWERS, "operation" => label, "status" => status).increment(1);
+    response
+}
+
+fn missed(miss: &Miss, method: &http::Method, path: &str) -> Response<Body> {
+    let mut response = answer::error(&miss.error(method, path));
+    if let Miss::Method(allowed) = miss {
+        answer::put(response.headers_mut(), http::header::ALLOW, allowed);
+    }
+    response
+}

@@ -1,0 +1,223 @@
+//! What became of a request: read by id, cancelled by id.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::state::Status;
+use bytes::Bytes;
+use domain::event::{Decision, decisions};
+use domain::{ApiError, Attempt, Operation, Outcome, RequestId, Timestamp};
+use http::Response;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::board::Running;
+use crate::body::Body;
+use crate::gateway::Gateway;
+use crate::{answer, errors};
+
+/// How long a cancelling caller waits for the ending.
+const CANCEL_WAIT: Duration = Duration::from_secs(1);
+/// How often the ending is looked for meanwhile.
+const CANCEL_POLL: Duration = Duration::from_millis(25);
+
+/// A request that has not ended.
+#[derive(Serialize)]
+struct Open<'a> {
+    id: &'a RequestId,
+    status: &'static str,
+    operation: Operation,
+    model: Option<&'a str>,
+    accepted_at: Timestamp,
+    deadline: Timestamp,
+}
+
+/// A request that has ended.
+#[derive(Serialize)]
+struct Closed<'a> {
+    id: &'a RequestId,
+    status: &'static str,
+    operation: Operation,
+    model: Option<&'a str>,
+    accepted_at: Timestamp,
+    finished_at: Timestamp,
+    attempts: &'a [Attempt],
+    decisions: Vec<Decision>,
+    result: Answer<'a>,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    status: u16,
+    content_type: &'a str,
+    body: Text<'a>,
+}
+
+/// A body inside a JSON document: as JSON if it is some, else as text.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Text<'a> {
+    Json(&'a RawValue),
+    Plain(std::borrow::Cow<'a, str>),
+}
+
+/// What is known of a request.
+enum Found {
+    Ended(Box<Outcome>, Bytes),
+    Accepted(Status),
+    Running(Running),
+}
+
+/// Shows a request.
+pub(crate) async fn show(gateway: &Arc<Gateway>, id: &str) -> Response<Body> {
+    match find(gateway, id).await {
+        Ok((id, found)) => found.show(200, &id),
+        Err(err) => answer::error(&err),
+    }
+}
+
+/// Gives the answer as it came.
+pub(crate) async fn result(gateway: &Arc<Gateway>, id: &str) -> Response<Body> {
+    match find(gateway, id).await {
+        Ok((_, Found::Ended(outcome, body))) => answer::whole(&outcome, body),
+        Ok((id, found)) => found.show(202, &id),
+        Err(err) => answer::error(&err),
+    }
+}
+
+/// Cancels a request. Safe to repeat; one that has ended stays as it is.
+pub(crate) async fn cancel(gateway: &Arc<Gateway>, id: &str) -> Response<Body> {
+    cancelled(gateway, id).await.unwrap_or_else(|err| answer::error(&err))
+}
+
+async fn cancelled(gateway: &Arc<Gateway>, text: &str) -> Result<Response<Body>, ApiError> {
+    let known = match find(gateway, text).await {
+        Ok((id, ended @ Found::Ended(..))) => return Ok(ended.show(200, &id)),
+        Ok(known) => Ok(known),
+        Err(err) if err.status == 404 => Err(err),
+        Err(err) => return Err(err),
+    };
+    // Another gateway may hold it, so an id that is unknown here is cancelled as well.
+    let id = parse(text)?;
+    let bus = gateway.ctx.bus();
+    let keep = match &known {
+        Ok((_, found)) => found.deadline().since(gateway.ctx.clock().now()),
+        Err(_) => bus.longest_life(),
+    };
+    bus.cancel(&id, keep).await.map_err(|err| errors::not_accepted(&err))?;
+    bus.hasten(&id).await.map_err(|err| errors::not_accepted(&err))?;
+    let until = Instant::now() + CANCEL_WAIT;
+    while Instant::now() < until {
+        if let Some((outcome, body)) = gateway.ended(&id).await? {
+            return Ok(Found::Ended(outcome, body).show(200, &id));
+        }
+        tokio::time::sleep(CANCEL_POLL).await;
+    }
+    known.map(|(id, found)| found.show(202, &id))
+}
+
+async fn find(gateway: &Arc<Gateway>, text: &str) -> Result<(RequestId, Found), ApiError> {
+    let id = parse(text)?;
+    if let Some((outcome, body)) = gateway.ended(&id).await? {
+        return Ok((id, Found::Ended(outcome, body)));
+    }
+    if let Some(status) = gateway.ctx.bus().status(&id).await.map_err(|err| errors::unreadable(&err))? {
+        return Ok((id, Found::Accepted(status)));
+    }
+    match gateway.board.running(&id) {
+        Some(running) => Ok((id, Found::Running(running))),
+        None => Err(unknown(text)),
+    }
+}
+
+fn parse(text: &str) -> Result<RequestId, ApiError> {
+    RequestId::parse(text).map_err(|_| unknown(text))
+}
+
+fn unknown(id: &str) -> ApiError {
+    let id: String = id.chars().take(domain::id::MAX_LEN).collect();
+    let message =
+        format!("no request `{id}` is known; its result may have expired, or it was never accepted");
+    ApiError::new(404, "unknown_request", message).with_param("id")
+}
+
+impl Found {
+    fn deadline(&self) -> Timestamp {
+        match self {
+            Self::Ended(outcome, _) => outcome.finished_at,
+            Self::Accepted(status) => status.deadline,
+            Self::Running(running) => running.deadline,
+        }
+    }
+
+    fn show(&self, status: u16, id: &RequestId) -> Response<Body> {
+        let mut response = match self {
+            Self::Ended(outcome, body) => answer::json(status, &closed(outcome, body)),
+            Self::Accepted(Status { accepted_at, deadline, operation, model }) => {
+                let (accepted_at, deadline, operation) = (*accepted_at, *deadline, *operation);
+                let model = model.as_deref();
+                answer::json(
+                    status,
+                    &Open { id, status: "accepted", operation, model, accepted_at, deadline },
+                )
+            }
+            Self::Running(Running { accepted_at, deadline, operation, model }) => {
+                let (accepted_at, deadline, operation) = (*accepted_at, *deadline, *operation);
+                let model = model.as_deref();
+                answer::json(status, &Open { id, status: "running", operation, model, accepted_at, deadline })
+            }
+        };
+        answer::name_request(response.headers_mut(), id);
+        response
+    }
+}
+
+fn closed<'a>(outcome: &'a Outcome, body: &'a Bytes) -> Closed<'a> {
+    Closed {
+        id: &outcome.request,
+        status: outcome.kind.as_str(),
+        operation: outcome.operation,
+        model: outcome.model.as_deref(),
+        accepted_at: outcome.accepted_at,
+        finished_at: outcome.finished_at,
+        attempts: &outcome.attempts,
+        decisions: decisions(&outcome.attempts),
+        result: Answer {
+            status: outcome.status,
+            content_type: &outcome.content_type,
+            body: body_text(&outcome.content_type, body),
+        },
+    }
+}
+
+fn body_text<'a>(content_type: &str, body: &'a [u8]) -> Text<'a> {
+    if content_type.contains("json")
+        && let Ok(json) = serde_json::from_slice(body)
+    {
+        return Text::Json(json);
+    }
+    Text::Plain(String::from_utf8_lossy(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_shown_as_json_where_they_are_json() {
+        let shown = |content_type, body: &'static str| {
+            serde_json::to_string(&body_text(content_type, body.as_bytes())).unwrap()
+        };
+        assert_eq!(shown("application/json", "{\"a\":1.50}"), "{\"a\":1.50}");
+        assert_eq!(shown("application/json; charset=utf-8", "[1]"), "[1]");
+        assert_eq!(shown("application/json", "oops"), "\"oops\"");
+        assert_eq!(shown("text/event-stream", "data: {}\n\n"), "\"data: {}\\n\\n\"");
+    }
+
+    #[test]
+    fn what_cannot_be_an_id_is_an_unknown_request() {
+        let err = parse("a.b").unwrap_err();
+        assert_eq!((err.status, err.code.as_deref()), (404, Some("unknown_request")));
+    }
+}

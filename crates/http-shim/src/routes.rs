@@ -1,0 +1,157 @@
+//! Which path leads where.
+
+use std::borrow::Cow;
+
+use domain::{ApiError, Operation};
+use http::Method;
+
+/// Where a request leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Route<'a> {
+    /// A question for a model.
+    Ask(Operation),
+    /// The list of models.
+    Models,
+    /// One model.
+    Model(Cow<'a, str>),
+    /// What became of a request.
+    Request(&'a str),
+    /// The answer of a request, as it came.
+    Answer(&'a str),
+    /// Cancelling a request.
+    Cancel(&'a str),
+    /// Whether the process lives.
+    Health,
+    /// Whether the process can serve.
+    Ready,
+    /// What was measured.
+    Metrics,
+}
+
+/// Why a request leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Miss {
+    /// There is no such path.
+    Path,
+    /// The path wants one of these methods.
+    Method(&'static str),
+}
+
+const PATHS: &str = "POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, GET /v1/models, \
+                     GET /v1/models/{model}, GET and DELETE /v1/requests/{id}, GET /v1/requests/{id}/result, \
+                     GET /health, GET /ready, GET /metrics";
+
+impl Miss {
+    /// What the caller is told.
+    pub(crate) fn error(&self, method: &Method, path: &str) -> ApiError {
+        match self {
+            Self::Path => {
+                let path: String = path.chars().take(200).collect();
+                ApiError::new(404, "unknown_path", format!("nothing is at `{path}`; there are: {PATHS}"))
+            }
+            Self::Method(allowed) => ApiError::new(
+                405,
+                "method_not_allowed",
+                format!("`{path}` does not take {method}; use {allowed}"),
+            ),
+        }
+    }
+}
+
+/// Finds where a request leads.
+pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Miss> {
+    let get = |route| {
+        if matches!(*method, Method::GET | Method::HEAD) { Ok(route) } else { Err(Miss::Method("GET")) }
+    };
+    let ask = |operation| {
+        if *method == Method::POST { Ok(Route::Ask(operation)) } else { Err(Miss::Method("POST")) }
+    };
+    match path {
+        "/v1/chat/completions" => return ask(Operation::Chat),
+        "/v1/completions" => return ask(Operation::Completions),
+        "/v1/embeddings" => return ask(Operation::Embeddings),
+        "/v1/models" => return get(Route::Models),
+        "/health" => return get(Route::Health),
+        "/ready" => return get(Route::Ready),
+        "/metrics" => return get(Route::Metrics),
+        _ => {}
+    }
+    if let Some(model) = path.strip_prefix("/v1/models/").filter(|model| !model.is_empty()) {
+        return get(Route::Model(unescape(model)));
+    }
+    match path.strip_prefix("/v1/requests/").map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
+        Some((id, "")) if !id.is_empty() && !path.ends_with('/') => match *method {
+            Method::DELETE => Ok(Route::Cancel(id)),
+            Method::GET | Method::HEAD => Ok(Route::Request(id)),
+            _ => Err(Miss::Method("GET, DELETE")),
+        },
+        Some((id, "result")) if !id.is_empty() => get(Route::Answer(id)),
+        _ => Err(Miss::Path),
+    }
+}
+
+/// Undoes percent-encoding. What is not well-formed stays as it is.
+fn unescape(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(out).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(method: &Method, path: &str, expected: Result<Route<'_>, Miss>) {
+        assert_eq!(find(method, path), expected, "{method} {path}");
+    }
+
+    #[test]
+    fn paths_lead_to_their_routes() {
+        let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+        check(&post, "/v1/chat/completions", Ok(Route::Ask(Operation::Chat)));
+        check(&post, "/v1/completions", Ok(Route::Ask(Operation::Completions)));
+        check(&post, "/v1/embeddings", Ok(Route::Ask(Operation::Embeddings)));
+        check(&get, "/v1/models", Ok(Route::Models));
+        check(&get, "/v1/models/meta/llama-3", Ok(Route::Model("meta/llama-3".into())));
+        check(&get, "/v1/models/meta%2Fllama%3", Ok(Route::Model("meta/llama%3".into())));
+        check(&get, "/v1/requests/r1", Ok(Route::Request("r1")));
+        check(&get, "/v1/requests/r1/result", Ok(Route::Answer("r1")));
+        check(&delete, "/v1/requests/r1", Ok(Route::Cancel("r1")));
+        check(&Method::HEAD, "/health", Ok(Route::Health));
+        check(&get, "/ready", Ok(Route::Ready));
+        check(&get, "/metrics", Ok(Route::Metrics));
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_told_what_does() {
+        let (get, post) = (Method::GET, Method::POST);
+        for path in
+            ["/", "/v1", "/v1/chat", "/v1/models/", "/v1/requests/", "/v1/requests/a/b", "/v1/requests/a/"]
+        {
+            check(&get, path, Err(Miss::Path));
+        }
+        check(&get, "/v1/chat/completions", Err(Miss::Method("POST")));
+        check(&post, "/v1/models", Err(Miss::Method("GET")));
+        check(&post, "/v1/requests/r1", Err(Miss::Method("GET, DELETE")));
+        assert!(Miss::Path.error(&get, "/x").message.contains("POST /v1/chat/completions"));
+        assert_eq!(Miss::Method("GET").error(&post, "/v1/models").status, 405);
+    }
+}

@@ -1,0 +1,228 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// An event-driven gateway to language models: accepted requests are never lost.
+#[derive(Debug, Parser)]
+#[command(name = "pointsman", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command understands.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Print JSON on standard output, for scripts
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Settings file (TOML); `pointsman check FILE` validates one
+    #[arg(long, global = true, value_name = "FILE", env = "POINTSMAN_SETTINGS")]
+    pub settings: Option<PathBuf>,
+    /// Set one key, as in `--set http.body_limit=10MiB`; beats environment and file
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Where data and keys live
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Broker to use, as in nats://127.0.0.1:4222; several are separated by commas
+    #[arg(long, global = true, value_name = "URL")]
+    pub nats: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start everything: a broker, all roles, and a mock provider while none is configured
+    Up(Up),
+    /// Start chosen roles against a broker
+    Run(Run),
+    /// Start only the mock provider
+    #[command(long_about = mock_provider::HELP)]
+    Mock(Mock),
+    /// Ask one question and print the answer as it comes
+    Ask(Ask),
+    /// Publish one request to the broker and print its id, or wait for the answer
+    Publish(Publish),
+    /// Look at requests, and cancel them
+    #[command(subcommand)]
+    Requests(Requests),
+    /// Messages that could not be processed
+    #[command(subcommand)]
+    Dead(Dead),
+    /// What exists on the broker: depth, lag, in flight
+    Streams,
+    /// Check broker, streams, clocks, storage and providers, and say how to fix what is wrong
+    Doctor,
+    /// Validate a settings file without starting anything
+    Check(Check),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell to complete for
+        shell: Shell,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// HTTP API and request-reply door
+    HttpShim,
+    /// Decides where requests go
+    Router,
+    /// Calls providers
+    ProviderWorker,
+}
+
+impl Role {
+    /// Every role, in the order of a request's way.
+    pub const ALL: &'static [Self] = &[Self::HttpShim, Self::Router, Self::ProviderWorker];
+}
+
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Address of the HTTP API; port 0 means any free one
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Roles to start: `all`, `none`, or a list such as `router,provider-worker`
+    #[arg(long, default_value = "all", value_name = "ROLES")]
+    pub roles: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Roles to start in this process
+    #[arg(required = true, value_enum)]
+    pub roles: Vec<Role>,
+    /// Address of the HTTP API, or of health and metrics where there is none; port 0 means any free one
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Share the port with another process, for restarts without a gap
+    #[arg(long)]
+    pub reuse_port: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Mock {
+    /// Address to listen on; port 0 means any free one
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR")]
+    pub listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub struct Ask {
+    /// The question
+    #[arg(required = true)]
+    pub question: Vec<String>,
+    /// Model to ask
+    #[arg(long, short, default_value = "mock")]
+    pub model: String,
+    /// Gateway to ask; default: the one that runs in the data directory
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Routing config as inline JSON
+    #[arg(long, value_name = "JSON")]
+    pub config: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Publish {
+    /// Operation: chat, completions or embeddings
+    pub operation: String,
+    /// Body as JSON, `@FILE`, or `-` for standard input
+    pub body: String,
+    /// Lane: interactive, normal or bulk
+    #[arg(long, default_value = "normal")]
+    pub lane: String,
+    /// Header, as in `--header Pointsman-Timeout=30s`
+    #[arg(long = "header", short = 'H', value_name = "NAME=VALUE")]
+    pub headers: Vec<String>,
+    /// Wait for the answer and print it
+    #[arg(long)]
+    pub wait: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Requests {
+    /// Show one request: status, attempts, answer
+    Get {
+        /// Its id
+        id: String,
+    },
+    /// List the newest outcomes and asynchronous requests under way
+    List {
+        /// How many at most
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Cancel a request
+    Cancel {
+        /// Its id
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Dead {
+    /// List them
+    Ls,
+    /// Show one, whole
+    Show {
+        /// Its number, from `dead ls`
+        number: u64,
+    },
+    /// Send one back to where it came from
+    Redrive {
+        /// Its number, from `dead ls`; `all` for every one
+        number: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The file to validate
+    pub file: PathBuf,
+}
+
+/// Roles of `up --roles`.
+pub fn parse_roles(text: &str) -> anyhow::Result<Vec<Role>> {
+    match text {
+        "all" => Ok(Role::ALL.to_vec()),
+        "none" => Ok(Vec::new()),
+        list => list
+            .split(',')
+            .map(|word| {
+                Role::from_str(word.trim(), false).map_err(|_| {
+                    let known: Vec<String> = Role::ALL
+                        .iter()
+                        .filter_map(|r| r.to_possible_value())
+                        .map(|v| v.get_name().to_owned())
+                        .collect();
+                    anyhow::anyhow!("unknown role `{word}`: use `all`, `none`, or of {}", known.join(", "))
+                })
+            })
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn roles_are_all_none_or_a_list() {
+        assert_eq!(parse_roles("all").unwrap().len(), 3);
+        assert!(parse_roles("none").unwrap().is_empty());
+        assert_eq!(parse_roles("router, http-shim").unwrap(), [Role::Router, Role::HttpShim]);
+        assert!(parse_roles("rooter").unwrap_err().to_string().contains("provider-worker"));
+    }
+}

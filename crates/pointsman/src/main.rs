@@ -1,0 +1,5 @@
+//! The `pointsman` command.
+
+fn main() -> std::process::ExitCode {
+    pointsman::main()
+}

@@ -1,0 +1,203 @@
+//! The roles of this process: started together, drained in the order of a request's way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bus::Bus;
+use bus::seal::PrivateKey;
+use domain::Registry;
+use role::Ctx;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::cli::Role;
+use crate::settings::Settings;
+
+/// What roles are started with.
+pub struct Serving {
+    pub bus: Bus,
+    pub settings: Settings,
+    pub key: PrivateKey,
+    pub metrics: telemetry::metric::Printer,
+}
+
+/// Running roles.
+pub struct Roles {
+    /// Base URL of this process's HTTP listener.
+    pub url: String,
+    /// Drained first: requests in its hands need the others.
+    gateway: CancellationToken,
+    gateway_over: CancellationToken,
+    workers: CancellationToken,
+    stop: CancellationToken,
+    tasks: JoinSet<anyhow::Result<()>>,
+    registry: JoinHandle<()>,
+}
+
+impl Roles {
+    /// Starts the roles; the socket serves the HTTP API, or health and metrics where there is none.
+    #[expect(clippy::disallowed_methods, reason = "follows the registry on behalf of all roles")]
+    pub async fn start(wanted: &[Role], serving: Serving, socket: TcpListener) -> anyhow::Result<Self> {
+        let url = format!("http://{}", socket.local_addr()?);
+        let (first, _) = serving.bus.registry().await?;
+        let (sender, registry) = watch::channel(Arc::new(first));
+        let (gateway, workers, stop) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let follow = tokio::spawn(serving.bus.clone().follow_registry(sender, stop.clone()));
+        let mut roles = Self {
+            url,
+            gateway,
+            gateway_over: CancellationToken::new(),
+            workers,
+            stop,
+            tasks: JoinSet::new(),
+            registry: follow,
+        };
+        let mut socket = Some(socket);
+        for role in wanted {
+            roles.start_one(*role, &serving, &registry, &mut socket);
+        }
+        if let Some(socket) = socket {
+            let ctx = roles.ctx("admin", &serving.bus, &registry, &roles.workers);
+            roles.gateway_over.cancel();
+            roles.tasks.spawn(role::run(ctx, move |ctx| http_shim::run_admin(ctx, socket, serving.metrics)));
+        }
+        Ok(roles)
+    }
+
+    fn ctx(
+        &self,
+        name: &'static str,
+        bus: &Bus,
+        registry: &watch::Receiver<Arc<Registry>>,
+        drain: &CancellationToken,
+    ) -> Ctx {
+        Ctx::new(name, bus.clone(), registry.clone(), drain.clone(), self.stop.clone())
+    }
+
+    fn start_one(
+        &mut self,
+        role: Role,
+        serving: &Serving,
+        registry: &watch::Receiver<Arc<Registry>>,
+        socket: &mut Option<TcpListener>,
+    ) {
+        let (bus, settings) = (&serving.bus, &serving.settings);
+        match role {
+            Role::HttpShim => {
+                let Some(socket) = socket.take() else { return };
+                let ctx = self.ctx(http_shim::NAME, bus, registry, &self.gateway);
+                let (options, metrics, over) =
+                    (http_options(settings), serving.metrics.clone(), self.gateway_over.clone());
+                self.tasks.spawn(async move {
+                    let ended = role::run(ctx, |ctx| http_shim::run(ctx, socket, options, metrics)).await;
+                    over.cancel();
+                    ended
+                });
+            }
+            Role::Router => {
+                let ctx = self.ctx(router::NAME, bus, registry, &self.workers);
+                let options = router_options(settings);
+                self.tasks.spawn(role::run(ctx, |ctx| router::run(ctx, options)));
+            }
+            Role::ProviderWorker => {
+                let ctx = self.ctx(provider_worker::NAME, bus, registry, &self.workers);
+                let options = provider_worker::Options {
+                    slots: settings.work.worker_slots,
+                    key: serving.key.clone(),
+                    trusted_hosts: settings.http.trusted_custom_hosts.clone(),
+                };
+                self.tasks.spawn(role::run(ctx, |ctx| provider_worker::run(ctx, options)));
+            }
+        }
+    }
+
+    /// Waits until the listener says that it is ready.
+    pub async fn wait_ready(&self, patience: Duration) -> anyhow::Result<()> {
+        let client = reqwest::Client::builder().no_proxy().build().context("set up an HTTP client")?;
+        let url = format!("{}/ready", self.url);
+        let until = tokio::time::Instant::now() + patience;
+        loop {
+            let answer = client.get(&url).timeout(Duration::from_secs(2)).send().await;
+            let reason = match answer {
+                Ok(answer) if answer.status().is_success() => return Ok(()),
+                Ok(answer) => answer.text().await.unwrap_or_default(),
+                Err(err) => err.to_string(),
+            };
+            if tokio::time::Instant::now() > until {
+                bail!("not ready after {patience:?}: {reason}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits for a role to fail, or to end before it was told to.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.tasks.join_next().await {
+            Some(Ok(Ok(()))) => anyhow::anyhow!("a role ended by itself"),
+            Some(Ok(Err(err))) => err,
+            Some(Err(err)) => anyhow::anyhow!("a role panicked: {err}"),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets work finish for at most `deadline`, then stops what is left.
+    pub async fn drain(&mut self, deadline: Duration) {
+        let drained = async {
+            self.gateway.cancel();
+            self.gateway_over.cancelled().await;
+            self.workers.cancel();
+            while self.tasks.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(deadline, drained).await.is_err() {
+            warn!(?deadline, "not drained in time; stopping what is still running");
+            self.stop_now().await;
+        }
+        self.stop.cancel();
+        let _ = (&mut self.registry).await;
+    }
+
+    /// Stops everything at once; unfinished work goes back to the broker.
+    pub async fn stop_now(&mut self) {
+        self.gateway.cancel();
+        self.workers.cancel();
+        self.stop.cancel();
+        let ending = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(Duration::from_secs(10), ending).await.is_err() {
+            warn!("some work did not stop");
+        }
+    }
+}
+
+fn http_options(settings: &Settings) -> http_shim::Options {
+    http_shim::Options {
+        body_limit: settings.http.body_limit.bytes(),
+        on_disconnect: if settings.http.on_disconnect.is_cancel() {
+            http_shim::OnDisconnect::Cancel
+        } else {
+            http_shim::OnDisconnect::Finish
+        },
+        interactive: settings.deadlines.interactive,
+        asynchronous: settings.deadlines.asynchronous,
+        maximum: settings.deadlines.maximum,
+        trusted_hosts: settings.http.trusted_custom_hosts.clone(),
+        storage_percent: settings.limits.storage_percent,
+        drain_grace: Duration::from_secs(1),
+    }
+}
+
+fn router_options(settings: &Settings) -> router::Options {
+    router::Options {
+        in_flight: settings.work.router_in_flight,
+        on_lost: settings.work.on_lost,
+        trusted_hosts: settings.http.trusted_custom_hosts.clone(),
+        interactive: settings.deadlines.interactive,
+        asynchronous: settings.deadlines.asynchronous,
+        maximum: settings.deadlines.maximum,
+        sweep: settings.work.sweep,
+    }
+}

@@ -1,0 +1,346 @@
+//! The sections of the settings file, each with its defaults.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use domain::next::OnLost;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::settings::provider::{Secret, hidden, url_without_password};
+use crate::settings::units::{self, ByteSize, SyncInterval};
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(60 * count)
+}
+
+const fn hours(count: u64) -> Duration {
+    minutes(60 * count)
+}
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+fn path_if_any(path: &str) -> Option<PathBuf> {
+    (!path.is_empty()).then(|| PathBuf::from(path))
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Log {
+    /// How lines look.
+    pub format: LogFormat,
+    /// A level, or a list such as `info,router=debug`.
+    pub level: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Human, level: "info".to_owned() }
+    }
+}
+
+impl Log {
+    /// The format, as the logger names it.
+    pub fn format(&self) -> telemetry::log::Format {
+        match self.format {
+            LogFormat::Human => telemetry::log::Format::Human,
+            LogFormat::Json => telemetry::log::Format::Json,
+        }
+    }
+}
+
+/// The HTTP API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Http {
+    /// Address and port.
+    #[serde(with = "units::address")]
+    pub listen: SocketAddr,
+    /// Let another process listen on the same port, for restarts without a gap.
+    pub reuse_port: bool,
+    /// Serve other machines although nobody is authenticated.
+    pub allow_remote_without_auth: bool,
+    /// Largest request body.
+    pub body_limit: ByteSize,
+    /// What becomes of a request whose caller went away.
+    pub on_disconnect: OnDisconnect,
+    /// Hosts that callers may name although they are not public.
+    pub trusted_custom_hosts: Vec<String>,
+}
+
+/// What becomes of a request whose caller went away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDisconnect {
+    /// It is cancelled, the provider call included.
+    Cancel,
+    /// It goes on; its result can be read by id.
+    Finish,
+}
+
+impl OnDisconnect {
+    /// Whether the request is cancelled.
+    pub fn is_cancel(self) -> bool {
+        self == Self::Cancel
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: loopback(8787),
+            reuse_port: false,
+            allow_remote_without_auth: false,
+            body_limit: ByteSize::mib(64),
+            on_disconnect: OnDisconnect::Cancel,
+            trusted_custom_hosts: ["localhost", "127.0.0.1", "::1", "host.docker.internal"]
+                .map(str::to_owned)
+                .into(),
+        }
+    }
+}
+
+/// The broker.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Nats {
+    /// Addresses, separated by commas; empty: one of our own is started.
+    #[serde(serialize_with = "url_without_password")]
+    pub url: String,
+    /// A NATS credentials file; empty: none.
+    pub credentials_file: String,
+    /// Copies of each stream.
+    pub replicas: usize,
+    /// Where streams are kept.
+    pub storage: Storage,
+    /// Path of a nats-server binary; empty: the one on PATH, else a fetched one.
+    pub server: String,
+    /// Port of our own server; 0: any.
+    pub port: u16,
+    /// File storage of our own server.
+    pub max_store: ByteSize,
+    /// How often our own server flushes to disk.
+    pub sync_interval: SyncInterval,
+}
+
+/// Where streams are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Storage {
+    /// On disk.
+    File,
+    /// In memory.
+    Memory,
+}
+
+impl Storage {
+    /// Whether streams are kept in memory.
+    pub fn is_memory(self) -> bool {
+        self == Self::Memory
+    }
+}
+
+impl Default for Nats {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            credentials_file: String::new(),
+            replicas: 1,
+            storage: Storage::File,
+            server: String::new(),
+            port: 0,
+            max_store: ByteSize::gib(10),
+            sync_interval: SyncInterval::Every(minutes(2)),
+        }
+    }
+}
+
+impl Nats {
+    /// The credentials file, if one is named.
+    pub fn credentials_file(&self) -> Option<PathBuf> {
+        path_if_any(&self.credentials_file)
+    }
+
+    /// The nats-server binary, if one is named.
+    pub fn server(&self) -> Option<PathBuf> {
+        path_if_any(&self.server)
+    }
+}
+
+impl fmt::Debug for Nats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hidden(self, f)
+    }
+}
+
+/// How much is kept, and for how long.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Limits {
+    /// Larger bodies travel by object store.
+    pub inline_body: ByteSize,
+    /// Waiting requests per operation and lane.
+    pub lane_backlog: i64,
+    /// Waiting calls per target and class.
+    pub call_backlog: i64,
+    /// Share of the broker's storage above which nothing new is accepted.
+    pub storage_percent: u8,
+    /// How long an outcome is kept that somebody waited for.
+    #[serde(with = "units::duration")]
+    pub result_ttl: Duration,
+    /// How long an outcome is kept that nobody waited for.
+    #[serde(with = "units::duration")]
+    pub result_ttl_async: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            inline_body: ByteSize::kib(256),
+            lane_backlog: 100_000,
+            call_backlog: 10_000,
+            storage_percent: 70,
+            result_ttl: minutes(15),
+            result_ttl_async: hours(24),
+        }
+    }
+}
+
+/// How long requests may take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Deadlines {
+    /// Requests that somebody waits for.
+    #[serde(with = "units::duration")]
+    pub interactive: Duration,
+    /// Requests that nobody waits for.
+    #[serde(with = "units::duration")]
+    pub asynchronous: Duration,
+    /// The most that a request may ask for.
+    #[serde(with = "units::duration")]
+    pub maximum: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { interactive: minutes(10), asynchronous: hours(24), maximum: hours(7 * 24) }
+    }
+}
+
+/// How work is taken and handed back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Work {
+    /// After this silence a worker's message goes to another.
+    #[serde(with = "units::duration")]
+    pub ack_wait: Duration,
+    /// How often a running call says that it runs.
+    #[serde(with = "units::duration")]
+    pub progress: Duration,
+    /// How long work may finish after the order to stop.
+    #[serde(with = "units::duration")]
+    pub drain: Duration,
+    /// How often overdue requests are looked for.
+    #[serde(with = "units::duration")]
+    pub sweep: Duration,
+    /// What to do about an attempt whose worker vanished.
+    pub on_lost: OnLost,
+    /// Messages in a router's hands at once.
+    pub router_in_flight: usize,
+    /// Calls that one worker process makes at once, per target.
+    pub worker_slots: usize,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            ack_wait: Duration::from_secs(30),
+            progress: Duration::from_secs(10),
+            drain: Duration::from_secs(30),
+            sweep: Duration::from_secs(5),
+            on_lost: OnLost::Retry,
+            router_in_flight: 1024,
+            worker_slots: 512,
+        }
+    }
+}
+
+/// The key that opens credentials.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Sealing {
+    /// 32 bytes in base64.
+    pub private_key: Secret,
+    /// A file with the same.
+    pub private_key_file: String,
+}
+
+impl Sealing {
+    /// The key's text, if settings name one.
+    pub fn private_key(&self) -> anyhow::Result<Option<Zeroizing<String>>> {
+        if !self.private_key.expose().is_empty() {
+            return Ok(Some(Zeroizing::new(self.private_key.expose().to_owned())));
+        }
+        let Some(path) = path_if_any(&self.private_key_file) else { return Ok(None) };
+        let text = std::fs::read_to_string(&path)
+            .map(Zeroizing::new)
+            .with_context(|| format!("read sealing.private_key_file {}", path.display()))?;
+        Ok(Some(Zeroizing::new(text.trim().to_owned())))
+    }
+}
+
+/// The mock provider.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Mock {
+    /// When it is started.
+    pub enabled: MockEnabled,
+    /// Address and port.
+    #[serde(with = "units::address")]
+    pub listen: SocketAddr,
+}
+
+/// When the mock provider is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MockEnabled {
+    /// While no provider is configured.
+    Auto,
+    /// In any case.
+    Always,
+    /// In no case.
+    Never,
+}
+
+impl Default for Mock {
+    fn default() -> Self {
+        Self { enabled: MockEnabled::Auto, listen: loopback(0) }
+    }
+}
+
+impl Mock {
+    /// Whether to start it.
+    pub fn wanted(&self, no_providers: bool) -> bool {
+        match self.enabled {
+            MockEnabled::Auto => no_providers,
+            MockEnabled::Always => true,
+            MockEnabled::Never => false,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What came of a call.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::{ApiError, Attempt, ErrorClass};
+use providers::openai::Told;
+
+/// A whole answer, good or bad.
+#[derive(Clone, Debug)]
+pub(crate) struct Whole {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Bytes,
+}
+
+/// What there is to hand on.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// A complete 2xx.
+    Complete(Whole),
+    /// The provider's own error.
+    Failed(Whole),
+    /// Nothing usable.
+    None,
+}
+
+/// What came of a call.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    /// The provider's status, or the one that stands for the failure.
+    pub(crate) status: u16,
+    pub(crate) error: Option<ErrorClass>,
+    pub(crate) message: Option<String>,
+    pub(crate) retry_after_ms: Option<u64>,
+    pub(crate) first_byte: Option<Duration>,
+    pub(crate) told: Told,
+    pub(crate) answer: Answer,
+    /// Bytes that the gateway has had, if it has had any.
+    pub(crate) forwarded: Option<u64>,
+    /// What was forwarded, when the answer broke off.
+    pub(crate) sent: Bytes,
+}
+
+impl Made {
+    /// A failure without an answer. The status stands for it as in Portkey's gateway: 408 for a request timeout,
+    /// 503 for no connection, 500 for other trouble on the way.
+    pub(crate) fn failure(status: u16, error: ErrorClass, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            error: Some(error),
+            message: Some(message.into()),
+            retry_after_ms: None,
+            first_byte: None,
+            told: Told::default(),
+            answer: Answer::None,
+            forwarded: None,
+            sent: Bytes::new(),
+        }
+    }
+
+    /// The error that a caller gets if this failure is the last word.
+    pub(crate) fn as_error(&self, attempt: &Attempt) -> Whole {
+        let class = attempt.error.map_or("server_error", ErrorClass::as_str);
+        let message =
+            format!("{} error: {}", attempt.provider, self.message.as_deref().unwrap_or("no answer"));
+        let error = ApiError::new(self.status, class, message);
+        Whole {
+            status: self.status,
+            content_type: "application/json".to_owned(),
+            headers: BTreeMap::new(),
+            body: Bytes::from(error.body()),
+        }
+    }
+}
+
+/// How long the provider asked us to wait: `retry-after-ms`, `x-ms-retry-after-ms`, then `retry-after` in whole seconds.
+pub(crate) fn retry_after_ms(headers: &reqwest::header::HeaderMap) -> Option<u64> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    number("retry-after-ms")
+        .or_else(|| number("x-ms-retry-after-ms"))
+        .or_else(|| number("retry-after").map(|seconds| seconds.saturating_mul(1000)))
+}

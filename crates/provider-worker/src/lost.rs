@@ -1,0 +1,81 @@
+//! A call that was begun by somebody who did not finish it.
+
+use std::time::Duration;
+
+use bus::state::Claim;
+use bus::work::Delivery;
+use bytes::Bytes;
+use domain::{Attempt, Envelope, ErrorClass, Record};
+use tracing::{debug, warn};
+
+use crate::handle::{Task, Worker};
+use crate::running::{FINISHED, RUNNING};
+
+/// How long the worker that began the call has to say that it lives.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Worker {
+    /// The attempt was claimed by another delivery of this message. It is not called again: unless its owner lives
+    /// or it was finished after all, it is recorded as lost and a router decides about a new attempt.
+    pub(crate) async fn lost(&self, delivery: &Delivery, task: &Task, held: &Claim) {
+        let (bus, number) = (self.ctx.bus(), task.call.number);
+        let owner = bus::subject::worker(&held.worker);
+        let word = bus.ask(owner, Bytes::from(task.id.to_string()), PATIENCE).await;
+        match word.as_ref().map(|w| &w.payload[..]) {
+            // Its progress reports keep extending this delivery, its acknowledgement will settle it.
+            Some(RUNNING) => {
+                return debug!(attempt = %task.id, owner = held.worker, "still in hand elsewhere");
+            }
+            Some(FINISHED) => return delivery.ack().await,
+            _ => {}
+        }
+        let fenced = match bus.fence(&task.envelope, number).await {
+            Ok(fenced) => fenced,
+            Err(err) => return self.come_back(delivery, task, &err).await,
+        };
+        let settled = match fenced {
+            Ok(sequence) => {
+                warn!(attempt = %task.id, worker = held.worker, "the worker vanished during a call; the provider may have been called");
+                metrics::counter!(telemetry::metric::LOST_ATTEMPTS).increment(1);
+                self.hand_on(task, held, sequence).await
+            }
+            Err(there) => match &there.record {
+                Record::Final(_) => bus.end_again(&task.envelope, &there, Some(number)).await,
+                // A later attempt is under way: whatever this message stood for is history.
+                Record::Fence { .. } => Ok(()),
+            },
+        };
+        match settled {
+            Ok(()) => delivery.ack().await,
+            Err(err) => self.come_back(delivery, task, &err).await,
+        }
+    }
+
+    async fn hand_on(&self, task: &Task, held: &Claim, sequence: u64) -> Result<(), bus::PutError> {
+        let mut envelope: Envelope = task.envelope.clone();
+        envelope.result_seq = sequence;
+        envelope.attempts.push(Attempt {
+            number: task.call.number,
+            path: task.call.path.clone(),
+            provider: task.call.provider.clone(),
+            status: None,
+            error: Some(ErrorClass::Lost),
+            message: Some("the worker vanished during the call".to_owned()),
+            retry_after_ms: None,
+            started_at: held.at,
+            finished_at: self.ctx.clock().now(),
+            first_byte_ms: None,
+            queued_ms: domain::time::millis(held.at.since(task.call.decided_at)),
+            model: providers::openai::model(task.envelope.model.as_deref(), &task.call.override_params),
+            model_answered: None,
+            usage: None,
+            worker: Some(held.worker.clone()),
+            duplicate_possible: true,
+        });
+        let failed = Bytes::new();
+        envelope.failed = None;
+        let queue = bus::subject::token(&task.call.provider);
+        let payload = envelope.encode(&task.body, &failed);
+        self.ctx.bus().fall_back(&queue, payload, envelope.traceparent.as_deref()).await.map(|_| ())
+    }
+}

@@ -1,0 +1,297 @@
+//! OpenAI's dialect: bytes go through as they are; only what must change is spliced.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use domain::Usage;
+use memchr::memmem;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::sse;
+
+/// Fields of a JSON object in order, values untouched.
+struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Fields<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
+                    fields.push((Cow::Owned(name), value));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+/// The body to send: fields in `overrides` replace the caller's, and a stream is asked for its token counts.
+/// Unchanged bodies are returned as they are; all other fields keep their bytes and their order.
+pub fn request_body(
+    body: &Bytes,
+    overrides: &Map<String, Value>,
+    ask_for_usage: bool,
+) -> Result<Bytes, serde_json::Error> {
+    if overrides.is_empty() && !ask_for_usage {
+        return Ok(body.clone());
+    }
+    let Fields(fields) = serde_json::from_slice(body)?;
+    let mut out = Vec::with_capacity(body.len() + 128);
+    let mut put = |name: &str, value: &[u8]| -> Result<(), serde_json::Error> {
+        out.push(if out.is_empty() { b'{' } else { b',' });
+        serde_json::to_writer(&mut out, name)?;
+        out.push(b':');
+        out.extend_from_slice(value);
+        Ok(())
+    };
+    let mut stream_options = None;
+    for (name, value) in fields {
+        if overrides.contains_key(name.as_ref()) {
+            continue;
+        }
+        if ask_for_usage && name == "stream_options" {
+            stream_options = Some(value);
+            continue;
+        }
+        put(&name, value.get().as_bytes())?;
+    }
+    for (name, value) in overrides {
+        if !(ask_for_usage && name == "stream_options") {
+            put(name, &serde_json::to_vec(value)?)?;
+        }
+    }
+    if ask_for_usage {
+        let asked = overrides.get("stream_options").cloned();
+        let given = || stream_options.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let mut options: Map<String, Value> = match asked.or_else(given) {
+            Some(Value::Object(map)) => map,
+            _ => Map::new(),
+        };
+        options.insert("include_usage".to_owned(), Value::Bool(true));
+        put("stream_options", &serde_json::to_vec(&options)?)?;
+    }
+    out.push(b'}');
+    Ok(Bytes::from(out))
+}
+
+/// The model that a body will name once overrides are applied.
+pub fn model(named: Option<&str>, overrides: &Map<String, Value>) -> Option<String> {
+    let overridden = overrides.get("model").and_then(Value::as_str);
+    overridden.or(named).map(str::to_owned)
+}
+
+#[derive(Deserialize)]
+struct Counts {
+    #[serde(default)]
+    prompt_tokens: u64,
+    #[serde(default)]
+    completion_tokens: u64,
+    #[serde(default)]
+    prompt_tokens_details: Option<PromptDetails>,
+    #[serde(default)]
+    completion_tokens_details: Option<CompletionDetails>,
+}
+
+#[derive(Deserialize)]
+struct PromptDetails {
+    #[serde(default)]
+    cached_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct CompletionDetails {
+    #[serde(default)]
+    reasoning_tokens: Option<u64>,
+}
+
+impl From<Counts> for Usage {
+    fn from(counts: Counts) -> Self {
+        Self {
+            input: counts.prompt_tokens,
+            output: counts.completion_tokens,
+            cached_input: counts.prompt_tokens_details.and_then(|d| d.cached_tokens).unwrap_or(0),
+            reasoning: counts.completion_tokens_details.and_then(|d| d.reasoning_tokens).unwrap_or(0),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
+    usage: Option<Counts>,
+    #[serde(default, borrow)]
+    choices: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    error: Option<&'a RawValue>,
+}
+
+/// What an answer says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The model that answered.
+    pub model: Option<String>,
+    /// Tokens used.
+    pub usage: Option<Usage>,
+}
+
+/// Reads a whole 2xx answer. The error says why it is no answer: not JSON, or an error in disguise.
+pub fn read_answer(body: &[u8]) -> Result<Told, String> {
+    let answer: Answer<'_> =
+        serde_json::from_slice(body).map_err(|err| format!("the answer is not a JSON object: {err}"))?;
+    if let Some(error) = answer.error.filter(|e| e.get() != "null") {
+        return Err(format!("the answer has status 200 but holds an error: {}", cut(error.get())));
+    }
+    Ok(Told { model: answer.model, usage: answer.usage.map(Usage::from) })
+}
+
+/// What one event of a stream is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamEvent {
+    /// A piece of the answer, to be passed on.
+    Piece,
+    /// Token counts and nothing else; passed on only to callers who asked.
+    UsageOnly(Told),
+    /// A piece that has token counts as well.
+    PieceWithUsage(Told),
+    /// The end of the answer.
+    Done,
+    /// An error in the middle of the stream, with its text.
+    Error(String),
+    /// Not JSON where JSON is promised.
+    Malformed(String),
+}
+
+/// Looks at one event of a stream. Only events that may matter are parsed.
+pub fn read_event(event: &[u8]) -> StreamEvent {
+    let Some(data) = sse::data(event) else { return StreamEvent::Piece };
+    if data == b"[DONE]" {
+        return StreamEvent::Done;
+    }
+    let mentions = |word: &[u8]| memmem::find(data, word).is_some();
+    let whole = data.first() == Some(&b'{') && data.last() == Some(&b'}');
+    let usage = mentions(b"\"usage\"") && !mentions(b"\"usage\":null");
+    if whole && !usage && !mentions(b"\"error\"") {
+        return StreamEvent::Piece;
+    }
+    let answer: Answer<'_> = match serde_json::from_slice(data) {
+        Ok(answer) => answer,
+        Err(err) => return StreamEvent::Malformed(err.to_string()),
+    };
+    if let Some(error) = answer.error.filter(|e| e.get() != "null") {
+        return StreamEvent::Error(cut(error.get()));
+    }
+    let empty =
+        answer.choices.is_none_or(|c| c.get().bytes().filter(|b| !b.is_ascii_whitespace()).eq(*b"[]"));
+    let Some(counts) = answer.usage else { return StreamEvent::Piece };
+    let told = Told { model: answer.model, usage: Some(counts.into()) };
+    if empty { StreamEvent::UsageOnly(told) } else { StreamEvent::PieceWithUsage(told) }
+}
+
+/// The event that tells a caller that the answer broke off.
+pub fn error_event(message: &str, kind: &str, code: &str) -> Bytes {
+    let error = serde_json::json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
+    Bytes::from(format!("data: {error}\n\n"))
+}
+
+/// Whether a header of a provider's answer is passed on to the caller.
+pub fn passes_on(header: &str) -> bool {
+    header.starts_with("x-ratelimit-")
+        || header.starts_with("openai-")
+        || matches!(header, "retry-after" | "retry-after-ms" | "x-ms-retry-after-ms" | "x-should-retry")
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spliced(body: &str, overrides: &str, usage: bool) -> String {
+        let overrides: Map<String, Value> = serde_json::from_str(overrides).unwrap();
+        let out = request_body(&Bytes::copy_from_slice(body.as_bytes()), &overrides, usage).unwrap();
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn an_unchanged_body_keeps_its_bytes() {
+        let body = "{ \"model\" : \"m\", \"x\":1.50 }";
+        assert_eq!(spliced(body, "{}", false), body);
+    }
+
+    #[test]
+    fn overrides_replace_fields_and_leave_the_others_alone() {
+        let out = spliced(
+            "{\"model\":\"m\",\"x\":1.50,\"n\":{\"a\" : 1e3}}",
+            "{\"model\":\"o\",\"y\":true}",
+            false,
+        );
+        assert_eq!(out, "{\"x\":1.50,\"n\":{\"a\" : 1e3},\"model\":\"o\",\"y\":true}");
+    }
+
+    #[test]
+    fn streams_are_asked_for_usage_and_keep_other_options() {
+        assert_eq!(spliced("{}", "{}", true), "{\"stream_options\":{\"include_usage\":true}}");
+        let out = spliced("{\"stream_options\":{\"include_usage\":false,\"x\":1}}", "{}", true);
+        assert_eq!(out, "{\"stream_options\":{\"include_usage\":true,\"x\":1}}");
+    }
+
+    #[test]
+    fn answers_tell_their_model_and_usage() {
+        let body = br#"{"model":"m-1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5,
+            "prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":4}}}"#;
+        let usage = Usage { input: 3, output: 5, cached_input: 2, reasoning: 4 };
+        assert_eq!(read_answer(body), Ok(Told { model: Some("m-1".into()), usage: Some(usage) }));
+    }
+
+    #[test]
+    fn errors_in_disguise_are_no_answers() {
+        assert!(read_answer(br#"{"error":{"message":"overloaded"}}"#).unwrap_err().contains("overloaded"));
+        assert!(read_answer(b"<html>").unwrap_err().contains("not a JSON object"));
+        assert!(read_answer(br#"{"error":null,"choices":[]}"#).is_ok());
+    }
+
+    #[test]
+    fn stream_events_are_told_apart() {
+        let usage = Told { model: None, usage: Some(Usage { input: 1, output: 2, ..Usage::default() }) };
+        for (event, expected) in [
+            ("data: {\"choices\":[{\"delta\":{}}]}\n\n", StreamEvent::Piece),
+            ("data: {\"choices\":[{\"delta\":{}}],\"usage\":null}\n\n", StreamEvent::Piece),
+            (": keep-alive\n\n", StreamEvent::Piece),
+            ("data: [DONE]\n\n", StreamEvent::Done),
+            (
+                "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\n",
+                StreamEvent::UsageOnly(usage.clone()),
+            ),
+            (
+                "data: {\"choices\":[{}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\n",
+                StreamEvent::PieceWithUsage(usage),
+            ),
+            ("data: {\"error\":{\"message\":\"x\"}}\n\n", StreamEvent::Error("{\"message\":\"x\"}".into())),
+        ] {
+            assert_eq!(read_event(event.as_bytes()), expected, "{event}");
+        }
+        assert!(matches!(read_event(b"data: {\"choices\":[\n\n"), StreamEvent::Malformed(_)));
+    }
+
+    #[test]
+    fn a_word_in_the_text_is_not_an_error() {
+        let event =
+            b"data: {\"choices\":[{\"delta\":{\"content\":\"the \\\"error\\\" of \\\"usage\\\"\"}}]}\n\n";
+        assert_eq!(read_event(event), StreamEvent::Piece);
+    }
+}

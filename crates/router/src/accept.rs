@@ -1,0 +1,302 @@
+//! A request as it arrives: understood, or refused with the reason.
+
+use bus::requests::{Ending, Stored};
+use bus::work::{Delivery, MAX_DELIVERIES};
+use bytes::Bytes;
+use domain::facts::{self, Facts};
+use domain::headers::{self, Limit, Options};
+use domain::{
+    ApiError, BodyRef, Config, Envelope, Event, Lane, Operation, Outcome, Record, ReplyTo, RequestId,
+};
+use domain::{Timestamp, Workspace, outcome};
+use std::sync::Arc;
+use telemetry::TraceContext;
+use tracing::{debug, error, warn};
+
+use crate::act::Router;
+use crate::configs;
+
+/// A request that can be routed.
+pub(crate) struct Accepted {
+    pub(crate) envelope: Envelope,
+    pub(crate) config: Arc<Config>,
+    pub(crate) body: Bytes,
+}
+
+impl Router {
+    /// Handles one request message; settles it unless it has to come back.
+    pub(crate) async fn accept(&self, delivery: &Delivery) {
+        let now = self.ctx.clock().now();
+        if delivery.delivered > MAX_DELIVERIES {
+            let reason = format!("delivered {} times without an ending", delivery.delivered);
+            return self.put_aside(delivery, &self.outline(delivery), &reason, outcome::Kind::Dead).await;
+        }
+        let accepted = match self.understand(delivery).await {
+            Ok(accepted) => accepted,
+            Err(err) => return self.refuse(delivery, &err).await,
+        };
+        // An id that the producer chose may have been used before; a redelivery may come after the end.
+        if delivery.delivered > 1 || delivery.header(headers::GATEWAY).is_none() {
+            match self.ended_before(&accepted.envelope).await {
+                Ok(None) => {}
+                Ok(Some(stored)) => return self.answer_again(delivery, &accepted.envelope, &stored).await,
+                Err(err) => return self.come_back(delivery, &accepted.envelope.request, &err).await,
+            }
+        }
+        debug!(request = %accepted.envelope.request, lane = %accepted.envelope.lane, "routing");
+        let Accepted { envelope, config, body } = accepted;
+        let settled = self.proceed(envelope, &config, &body, Bytes::new(), now).await;
+        self.settle(delivery, settled).await;
+    }
+
+    async fn understand(&self, delivery: &Delivery) -> Result<Accepted, ApiError> {
+        let (word, lane) = bus::subject::parse_request(delivery.subject()).ok_or_else(|| {
+            ApiError::new(400, "unknown_subject", format!("nothing listens on `{}`", delivery.subject()))
+        })?;
+        let operation: Operation = word.parse().map_err(|err: domain::operation::UnknownWord| {
+            ApiError::bad_request("operation", "unknown_operation", err.to_string())
+        })?;
+        refuse_clear_credentials(delivery)?;
+        let options = Options::read(|name| delivery.header(name))?;
+        let (reference, body) = self.body(delivery).await?;
+        let facts = Facts::read(operation, &body)?;
+        let text = match &options.config {
+            Some(text) => text.clone(),
+            None if options.routing.provider.is_some() => "{}".to_owned(),
+            None => configs::default_config(&self.ctx.registry())?,
+        };
+        let config = self.configs.parse(&text, &options.routing)?;
+        refuse_clear_config(&text)?;
+        let all_name_one = || config.targets().all(|t| t.override_params.contains_key("model"));
+        if facts.model.is_none() && !all_name_one() {
+            return Err(facts::missing_model());
+        }
+        let inline = if matches!(reference, BodyRef::Inline { .. }) { body } else { Bytes::new() };
+        let envelope = self.envelope(delivery, operation, lane, &options, facts, text, reference)?;
+        Ok(Accepted { envelope, config, body: inline })
+    }
+
+    /// The body's bytes, wherever they are. A large one that came with the message is moved out of it.
+    async fn body(&self, delivery: &Delivery) -> Result<(BodyRef, Bytes), ApiError> {
+        let Some(reference) = delivery.header(headers::BODY) else {
+            let body = delivery.payload().clone();
+            return Ok((BodyRef::Inline { size: body.len() }, body));
+        };
+        let malformed = || {
+            let message = format!("header `{}`: write `<object name>;<bytes>`", headers::BODY);
+            ApiError::bad_request(headers::BODY, "invalid_header", message)
+        };
+        let (object, size) = reference.split_once(';').ok_or_else(malformed)?;
+        let size = size.parse().map_err(|_| malformed())?;
+        let stored = BodyRef::Stored { object: object.to_owned(), size };
+        let body = self.ctx.bus().fetch(&stored, Bytes::new()).await;
+        let body =
+            body.map_err(|err| ApiError::bad_request(headers::BODY, "body_not_found", err.to_string()))?;
+        Ok((stored, body))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one value per source, put together in one place")]
+    fn envelope(
+        &self,
+        delivery: &Delivery,
+        operation: Operation,
+        lane: Lane,
+        options: &Options,
+        facts: Facts,
+        config: String,
+        body: BodyRef,
+    ) -> Result<Envelope, ApiError> {
+        let outline = self.outline(delivery);
+        let usual = if options.asynchronous { self.options.asynchronous } else { self.options.interactive };
+        let deadline = options.limit.unwrap_or(Limit::Within(usual)).deadline(outline.accepted_at);
+        self.check_deadline(deadline, outline.accepted_at)?;
+        Ok(Envelope {
+            operation,
+            lane,
+            model: facts.model,
+            stream: facts.stream,
+            include_usage: facts.include_usage,
+            deadline,
+            reply: reply(options),
+            asynchronous: options.asynchronous,
+            config,
+            routing: options.routing.clone(),
+            forward: options.forward.clone(),
+            metadata: options.metadata.clone(),
+            traceparent: Some(TraceContext::next_hop(options.traceparent.as_deref()).to_string()),
+            trace_id: options.trace_id.clone(),
+            body,
+            ..outline
+        })
+    }
+
+    fn check_deadline(&self, deadline: Timestamp, accepted_at: Timestamp) -> Result<(), ApiError> {
+        if deadline <= accepted_at {
+            let message =
+                format!("header `{}`: the deadline had passed when the request arrived", headers::DEADLINE);
+            return Err(ApiError::bad_request(headers::DEADLINE, "deadline_in_the_past", message));
+        }
+        if deadline.since(accepted_at) > self.options.maximum {
+            let most = domain::time::format_duration(self.options.maximum);
+            let message =
+                format!("a request may take at most {most}; ask for less with `{}`", headers::TIMEOUT);
+            return Err(ApiError::bad_request(headers::TIMEOUT, "deadline_too_far", message));
+        }
+        Ok(())
+    }
+
+    /// What can be said of a request whatever else is wrong with it.
+    fn outline(&self, delivery: &Delivery) -> Envelope {
+        let chosen = delivery.header(headers::REQUEST_ID).and_then(|id| RequestId::parse(id).ok());
+        let request =
+            chosen.unwrap_or_else(|| RequestId::from_position(delivery.sequence, delivery.stored_nanos));
+        let (word, lane) = bus::subject::parse_request(delivery.subject()).unwrap_or(("", Lane::Normal));
+        Envelope {
+            request,
+            workspace: Workspace::default(),
+            operation: word.parse().unwrap_or(Operation::Chat),
+            lane,
+            model: None,
+            stream: false,
+            include_usage: false,
+            accepted_at: delivery.stored_at,
+            deadline: delivery.stored_at.plus(self.options.interactive),
+            reply: ReplyTo::Nobody,
+            asynchronous: false,
+            config: String::new(),
+            routing: domain::config::HeaderOptions::default(),
+            forward: None,
+            metadata: None,
+            traceparent: None,
+            trace_id: None,
+            attempts: Vec::new(),
+            numbers_used: 0,
+            result_seq: 0,
+            failed: None,
+            call: None,
+            body: BodyRef::default(),
+        }
+    }
+
+    async fn ended_before(&self, envelope: &Envelope) -> Result<Option<Stored>, bus::state::ReadError> {
+        let stored = self.ctx.bus().result(&envelope.workspace, &envelope.request).await?;
+        Ok(stored.filter(|s| matches!(s.record, Record::Final(_))))
+    }
+
+    async fn answer_again(&self, delivery: &Delivery, envelope: &Envelope, stored: &Stored) {
+        let Record::Final(outcome) = &stored.record else { return };
+        let last = outcome.attempts.last().map(|a| a.number);
+        match self.ctx.bus().end_again(envelope, stored, last).await {
+            Ok(()) => delivery.ack().await,
+            Err(err) => self.come_back(delivery, &envelope.request, &err).await,
+        }
+    }
+
+    /// The producer is told what was wrong; the message is kept for whoever has to find out why it was sent.
+    async fn refuse(&self, delivery: &Delivery, err: &ApiError) {
+        let mut envelope = self.outline(delivery);
+        envelope.reply = Options::read(|name| {
+            [headers::REPLY_TO, headers::GATEWAY].contains(&name).then(|| delivery.header(name)).flatten()
+        })
+        .map(|options| reply(&options))
+        .unwrap_or_default();
+        if err.status >= 500 {
+            let (outcome, body) =
+                Outcome::error(&envelope, outcome::Kind::Refused, err, self.ctx.clock().now());
+            return match self.ctx.bus().end(&envelope, &outcome, &body, Ending::default()).await {
+                Ok(_) => delivery.ack().await,
+                Err(err) => self.come_back(delivery, &envelope.request, &err).await,
+            };
+        }
+        let (outcome, body) = Outcome::error(&envelope, outcome::Kind::Refused, err, self.ctx.clock().now());
+        let kept = self.ctx.bus().dead_letter(crate::NAME, delivery, &err.message, harmless).await;
+        if let Err(err) = kept {
+            return self.come_back(delivery, &envelope.request, &err).await;
+        }
+        warn!(request = %envelope.request, reason = err.message, "refused a malformed request");
+        match self.ctx.bus().end(&envelope, &outcome, &body, Ending::default()).await {
+            Ok(_) => delivery.ack().await,
+            Err(err) => self.come_back(delivery, &envelope.request, &err).await,
+        }
+    }
+
+    /// Keeps a message that cannot be processed, and ends its request.
+    pub(crate) async fn put_aside(
+        &self,
+        delivery: &Delivery,
+        envelope: &Envelope,
+        reason: &str,
+        kind: outcome::Kind,
+    ) {
+        error!(request = %envelope.request, reason, "putting a message aside; see `pointsman dead ls`");
+        let kept = self.ctx.bus().dead_letter(crate::NAME, delivery, reason, harmless).await;
+        if let Err(err) = kept {
+            return self.come_back(delivery, &envelope.request, &err).await;
+        }
+        let now = self.ctx.clock().now();
+        let message = format!("the request could not be processed and was put aside: {reason}");
+        let (outcome, body) =
+            Outcome::error(envelope, kind, &ApiError::new(500, "dead_lettered", message), now);
+        let event = Event::dead_lettered(envelope, reason, now);
+        let ended = self.ctx.bus().end(envelope, &outcome, &body, Ending::default()).await;
+        if ended.is_ok() && self.ctx.bus().report(&event).await.is_ok() {
+            delivery.ack().await;
+        }
+    }
+}
+
+fn reply(options: &Options) -> ReplyTo {
+    match (&options.gateway, &options.reply_to) {
+        (Some(gateway), _) => ReplyTo::Gateway(gateway.clone()),
+        (None, Some(subject)) => ReplyTo::Subject(subject.clone()),
+        (None, None) => ReplyTo::Nobody,
+    }
+}
+
+/// Headers of a dead letter that may be kept: none that can hold a secret.
+pub(crate) fn harmless(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    !matches!(
+        name.as_str(),
+        "authorization"
+            | "api-key"
+            | "x-api-key"
+            | "x-portkey-api-key"
+            | "x-portkey-config"
+            | "pointsman-config"
+    )
+}
+
+fn refuse_clear_credentials(delivery: &Delivery) -> Result<(), ApiError> {
+    for name in ["authorization", "api-key", "x-api-key"] {
+        if delivery.header(name).is_some() {
+            let message = format!(
+                "header `{name}`: a credential in clear does not travel on the bus; name a configured provider, \
+                 or send the request over HTTP, where it is sealed"
+            );
+            return Err(ApiError::bad_request(name, "credential_in_clear", message));
+        }
+    }
+    match delivery.header(headers::CREDENTIAL) {
+        Some(value) if !value.starts_with("sealed:") => {
+            let message = format!("header `{}` is not sealed", headers::CREDENTIAL);
+            Err(ApiError::bad_request(headers::CREDENTIAL, "credential_in_clear", message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refuse_clear_config(text: &str) -> Result<(), ApiError> {
+    let document: serde_json::Value = serde_json::from_str(text)
+        .map_err(|err| ApiError::bad_request("config", "invalid_config", err.to_string()))?;
+    match domain::config::clear_credential(&document) {
+        Some(path) => {
+            let message = format!(
+                "`{path}` holds a credential in clear, which does not travel on the bus; name a configured provider, \
+                 or send the request over HTTP, where it is sealed"
+            );
+            Err(ApiError::bad_request(&path, "credential_in_clear", message))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,358 @@
+//! Doing what was decided.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::requests::{Ended, Ending};
+use bus::work::Delivery;
+use bus::{PutError, subject};
+use bytes::Bytes;
+use domain::config::Target;
+use domain::next::{self, View};
+use domain::{
+    ApiError, Attempt, Call, Config, Envelope, ErrorClass, Next, Outcome, Refusal, Timestamp, outcome,
+};
+use parking_lot::Mutex;
+use providers::resolve;
+use role::Ctx;
+use tracing::{debug, warn};
+
+use crate::Options;
+use crate::configs::Configs;
+
+/// What a router needs to act.
+pub(crate) struct Router {
+    pub(crate) ctx: Ctx,
+    pub(crate) options: Options,
+    pub(crate) configs: Configs,
+    /// Targets that are known to have consumers, and the limit they were made with.
+    targets: Mutex<HashMap<String, usize>>,
+}
+
+/// Waits below this are not worth a schedule; the broker's own floor is 250 ms.
+const AT_ONCE: Duration = Duration::from_millis(250);
+
+/// Why an input has to come back.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    #[error(transparent)]
+    Put(#[from] PutError),
+    #[error(transparent)]
+    End(#[from] bus::requests::EndError),
+    #[error(transparent)]
+    Read(#[from] bus::state::ReadError),
+    #[error(transparent)]
+    Topology(#[from] bus::TopologyError),
+}
+
+/// A step that ended the request, or did not.
+pub(crate) enum Step {
+    /// The request goes on; the attempt that led here is still to be reported.
+    GoesOn,
+    /// The request has ended, by this or by somebody else.
+    Over,
+}
+
+impl Router {
+    pub(crate) fn new(ctx: Ctx, options: Options) -> Self {
+        Self { ctx, options, configs: Configs::new(), targets: Mutex::default() }
+    }
+
+    /// Decides about a new request and acts.
+    pub(crate) async fn proceed(
+        &self,
+        envelope: Envelope,
+        config: &Arc<Config>,
+        body: &Bytes,
+        failed: Bytes,
+        now: Timestamp,
+    ) -> Result<Step, Trouble> {
+        self.step(envelope, config, body, failed, now, None, false).await
+    }
+
+    /// Decides and acts. `reporting` is the attempt that led here and has not been reported.
+    #[expect(clippy::too_many_arguments, reason = "the facts of one decision")]
+    pub(crate) async fn step(
+        &self,
+        mut envelope: Envelope,
+        config: &Arc<Config>,
+        body: &Bytes,
+        failed: Bytes,
+        now: Timestamp,
+        reporting: Option<&Attempt>,
+        cancelled: bool,
+    ) -> Result<Step, Trouble> {
+        loop {
+            let view = View {
+                now,
+                deadline: envelope.deadline,
+                seed: envelope.seed(),
+                cancelled,
+                on_lost: self.options.on_lost,
+            };
+            match next::next(config, &envelope.attempts, &view) {
+                Next::Call { target, after } if after < AT_ONCE => {
+                    match self.call(&mut envelope, config, target, body, &failed, now).await {
+                        Ok(()) => return Ok(Step::GoesOn),
+                        Err(NotCalled::QueueFull) => {}
+                        Err(NotCalled::Refused(err)) => {
+                            return self.end(&envelope, outcome::Kind::Refused, &err, reporting).await;
+                        }
+                        Err(NotCalled::Trouble(trouble)) => return Err(trouble),
+                    }
+                }
+                Next::Call { target, after } => {
+                    let queue = subject::token(&target.provider);
+                    self.wait(&mut envelope, &queue, after, body, &failed).await?;
+                    return Ok(Step::GoesOn);
+                }
+                Next::Park { after } => {
+                    envelope.attempts.retain(|a| a.error != Some(ErrorClass::QueueFull));
+                    self.wait(&mut envelope, "parked", after.max(AT_ONCE), body, &failed).await?;
+                    return Ok(Step::GoesOn);
+                }
+                Next::Answer(index) => return self.answer(&envelope, config, index, failed, reporting).await,
+                Next::GiveUp(refusal) => {
+                    let (kind, err) = refusal_error(refusal);
+                    return self.end(&envelope, kind, &err, reporting).await;
+                }
+            }
+        }
+    }
+
+    async fn call(
+        &self,
+        envelope: &mut Envelope,
+        config: &Config,
+        target: &Target,
+        body: &Bytes,
+        failed: &Bytes,
+        now: Timestamp,
+    ) -> Result<(), NotCalled> {
+        let resolved = resolve::resolve(target, &self.ctx.registry(), &self.options.trusted_hosts)?;
+        let queue = subject::token(&resolved.queue);
+        self.ensure_target(&queue, resolved.concurrency).await?;
+        let number = envelope.numbers_used + 1;
+        envelope.numbers_used = number;
+        envelope.call = Some(Call {
+            number,
+            decided_at: now,
+            path: target.path.clone(),
+            provider: target.provider.clone(),
+            base_url: resolved.base_url,
+            untrusted_host: resolved.untrusted_host,
+            auth: resolved.auth,
+            credential: resolved.credential,
+            headers: resolved.headers,
+            forward_headers: target.forward_headers.clone(),
+            override_params: target.override_params.clone(),
+            request_timeout_ms: target.request_timeout.map(domain::time::millis),
+            timeouts: resolved.timeouts,
+            success_is_final: next::success_is_final(config, &envelope.attempts, target),
+            retry_count: retries_if_answered(config, envelope, target, number, now),
+        });
+        let payload = envelope.encode(body, failed);
+        let class = envelope.lane.class();
+        debug!(request = %envelope.request, number, target = target.path, "calling");
+        match self.ctx.bus().call(&queue, class, payload, envelope.traceparent.as_deref()).await {
+            Ok(_) => Ok(()),
+            Err(PutError::BacklogFull) => {
+                envelope.call = None;
+                envelope.attempts.push(queue_full(target, number, now));
+                Err(NotCalled::QueueFull)
+            }
+            Err(err) => Err(NotCalled::Trouble(err.into())),
+        }
+    }
+
+    pub(crate) async fn ensure_target(&self, queue: &str, limit: usize) -> Result<(), Trouble> {
+        if self.targets.lock().get(queue) == Some(&limit) {
+            return Ok(());
+        }
+        self.ctx.bus().ensure_target(queue, limit).await?;
+        self.targets.lock().insert(queue.to_owned(), limit);
+        Ok(())
+    }
+
+    /// Forgets which targets are known, so that the next call makes sure again.
+    pub(crate) fn forget_target(&self, queue: &str) {
+        self.targets.lock().remove(queue);
+    }
+
+    async fn wait(
+        &self,
+        envelope: &mut Envelope,
+        queue: &str,
+        after: Duration,
+        body: &Bytes,
+        failed: &Bytes,
+    ) -> Result<(), PutError> {
+        // Without a call the message is a due retry, and its last attempt has been reported.
+        envelope.call = None;
+        let payload = envelope.encode(body, failed);
+        let number = envelope.numbers_used + 1;
+        self.ctx.bus().delay(&envelope.request, number, queue, after, payload).await.map(|_| ())
+    }
+
+    /// The answer is an attempt's: the last failure unchanged, or a success that needed a second look.
+    async fn answer(
+        &self,
+        envelope: &Envelope,
+        config: &Config,
+        index: usize,
+        body: Bytes,
+        reporting: Option<&Attempt>,
+    ) -> Result<Step, Trouble> {
+        let attempt = &envelope.attempts[index];
+        let failed = envelope.failed.as_ref().filter(|f| f.attempt == attempt.number);
+        let Some(failed) = failed else {
+            let err = ApiError::new(next::effective_status(attempt), "no_answer", no_answer(attempt));
+            return self.end(envelope, outcome::Kind::Refused, &err, reporting).await;
+        };
+        let status = next::effective_status(attempt);
+        let ok = attempt.is_success();
+        let outcome = Outcome {
+            kind: if ok { outcome::Kind::Answered } else { outcome::Kind::Refused },
+            status,
+            content_type: failed.content_type.clone(),
+            headers: failed.headers.clone(),
+            path: Some(attempt.path.clone()),
+            provider: Some(attempt.provider.clone()),
+            retry_count: next::retry_count(config, &envelope.attempts, index),
+            body: failed.body.clone(),
+            ..Outcome::blank(envelope, self.ctx.clock().now())
+        };
+        let how = Ending { reporting, gateway_told: false };
+        self.over(self.ctx.bus().end(envelope, &outcome, &body, how).await?, envelope)
+    }
+
+    async fn end(
+        &self,
+        envelope: &Envelope,
+        kind: outcome::Kind,
+        err: &ApiError,
+        reporting: Option<&Attempt>,
+    ) -> Result<Step, Trouble> {
+        let (outcome, body) = Outcome::error(envelope, kind, err, self.ctx.clock().now());
+        let how = Ending { reporting, gateway_told: false };
+        self.over(self.ctx.bus().end(envelope, &outcome, &body, how).await?, envelope)
+    }
+
+    fn over(&self, ended: Ended, envelope: &Envelope) -> Result<Step, Trouble> {
+        match ended {
+            Ended::Won => Ok(Step::Over),
+            Ended::Late(_) => {
+                debug!(request = %envelope.request, "somebody else ended the request");
+                // The attempt that led here is reported by whoever asked for this step.
+                Ok(Step::GoesOn)
+            }
+        }
+    }
+
+    pub(crate) async fn settle(&self, delivery: &Delivery, settled: Result<Step, Trouble>) {
+        match settled {
+            Ok(_) => delivery.ack().await,
+            Err(err) => {
+                warn!(sequence = delivery.sequence, %err, "trying again later");
+                delivery.retry_after(Duration::from_secs(1)).await;
+            }
+        }
+    }
+
+    pub(crate) async fn come_back(
+        &self,
+        delivery: &Delivery,
+        request: &domain::RequestId,
+        err: &(dyn std::error::Error + Sync),
+    ) {
+        warn!(%request, %err, "trying again later");
+        delivery.retry_after(Duration::from_secs(1)).await;
+    }
+}
+
+/// Why no call was made.
+enum NotCalled {
+    QueueFull,
+    Refused(ApiError),
+    Trouble(Trouble),
+}
+
+impl From<ApiError> for NotCalled {
+    fn from(err: ApiError) -> Self {
+        Self::Refused(err)
+    }
+}
+
+impl From<Trouble> for NotCalled {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+fn retries_if_answered(
+    config: &Config,
+    envelope: &Envelope,
+    target: &Target,
+    number: u32,
+    now: Timestamp,
+) -> i32 {
+    if envelope.attempts.is_empty() {
+        return 0;
+    }
+    let mut attempts = envelope.attempts.clone();
+    let success =
+        Attempt { status: Some(200), error: None, message: None, ..queue_full(target, number, now) };
+    attempts.push(success);
+    next::retry_count(config, &attempts, attempts.len() - 1)
+}
+
+fn queue_full(target: &Target, number: u32, now: Timestamp) -> Attempt {
+    Attempt {
+        number,
+        path: target.path.clone(),
+        provider: target.provider.clone(),
+        status: Some(503),
+        error: Some(ErrorClass::QueueFull),
+        message: Some("the target's queue was full".to_owned()),
+        retry_after_ms: None,
+        started_at: now,
+        finished_at: now,
+        first_byte_ms: None,
+        queued_ms: 0,
+        model: None,
+        model_answered: None,
+        usage: None,
+        worker: None,
+        duplicate_possible: false,
+    }
+}
+
+fn no_answer(attempt: &Attempt) -> String {
+    format!(
+        "{} gave no answer: {}",
+        attempt.provider,
+        attempt.message.as_deref().unwrap_or("the attempt was lost")
+    )
+}
+
+fn refusal_error(refusal: Refusal) -> (outcome::Kind, ApiError) {
+    match refusal {
+        Refusal::Expired => {
+            let message = "the request's deadline passed before a provider had answered; \
+                           allow more time with `Pointsman-Timeout`";
+            (outcome::Kind::Expired, ApiError::new(504, "deadline_exceeded", message))
+        }
+        Refusal::Cancelled => {
+            (outcome::Kind::Cancelled, ApiError::new(499, "cancelled", "the request was cancelled"))
+        }
+        Refusal::NoTarget => {
+            let err = ApiError::new(
+                400,
+                "no_target",
+                "the config leads to no target: give one a positive `weight`",
+            );
+            (outcome::Kind::Refused, err)
+        }
+    }
+}

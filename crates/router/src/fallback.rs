@@ -1,0 +1,94 @@
+//! A failed or lost attempt, or a retry that is due.
+
+use bus::work::{Delivery, MAX_DELIVERIES};
+use bytes::Bytes;
+use domain::{Envelope, Event, Record, outcome};
+use tracing::{debug, error};
+
+use crate::act::{Router, Step, Trouble};
+
+impl Router {
+    /// Handles one failure; settles it unless it has to come back.
+    pub(crate) async fn fall_back(&self, delivery: &Delivery) {
+        let (envelope, body, failed) = match Envelope::decode(delivery.payload()) {
+            Ok(parts) => parts,
+            Err(err) => {
+                error!(sequence = delivery.sequence, %err, "putting a message aside; see `pointsman dead ls`");
+                let kept =
+                    self.ctx.bus().dead_letter(crate::NAME, delivery, &err.to_string(), |_| true).await;
+                if kept.is_ok() {
+                    delivery.ack().await;
+                }
+                return;
+            }
+        };
+        if delivery.delivered > MAX_DELIVERIES {
+            let reason = format!("delivered {} times without an ending", delivery.delivered);
+            return self.put_aside(delivery, &envelope, &reason, outcome::Kind::Dead).await;
+        }
+        let settled = self.decide_again(delivery, envelope, &body, failed).await;
+        self.settle(delivery, settled).await;
+    }
+
+    async fn decide_again(
+        &self,
+        delivery: &Delivery,
+        mut envelope: Envelope,
+        body: &Bytes,
+        failed: Bytes,
+    ) -> Result<Step, Trouble> {
+        // With a call it comes from a worker, whose attempt has not been reported; without, it is a due retry.
+        let fresh = envelope.call.take().is_some();
+        let bus = self.ctx.bus();
+        if let Some(stored) = bus.result(&envelope.workspace, &envelope.request).await? {
+            match &stored.record {
+                Record::Final(_) if fresh => return self.too_late(delivery, &envelope, &stored).await,
+                Record::Final(_) => return Ok(Step::Over),
+                Record::Fence { .. } if stored.sequence != envelope.result_seq => {
+                    // The attempt had been given up for lost and a later one is under way.
+                    debug!(request = %envelope.request, "a lost attempt came back; dropped");
+                    return Ok(Step::Over);
+                }
+                Record::Fence { .. } => {}
+            }
+        }
+        let config = match self.configs.parse(&envelope.config, &envelope.routing) {
+            Ok(config) => config,
+            Err(err) => {
+                let reason = format!("the pinned config no longer parses: {err}");
+                self.put_aside(delivery, &envelope, &reason, outcome::Kind::Dead).await;
+                return Ok(Step::Over);
+            }
+        };
+        let cancelled = bus.is_cancelled(&envelope.request).await?;
+        let now = self.ctx.clock().now();
+        let attempt = envelope.attempts.last().filter(|_| fresh).cloned();
+        let told = envelope.clone();
+        let step = self.step(envelope, &config, body, failed, now, attempt.as_ref(), cancelled).await?;
+        if let (Step::GoesOn, Some(attempt)) = (&step, &attempt) {
+            bus.report(&Event::attempt_finished(&told, &told.attempts, attempt, None)).await?;
+        }
+        Ok(step)
+    }
+
+    /// The request ended while this attempt ran. Its tokens were spent all the same.
+    async fn too_late(
+        &self,
+        delivery: &Delivery,
+        envelope: &Envelope,
+        stored: &bus::requests::Stored,
+    ) -> Result<Step, Trouble> {
+        let Record::Final(outcome) = &stored.record else { return Ok(Step::Over) };
+        let Some(attempt) = envelope.attempts.last() else { return Ok(Step::Over) };
+        if outcome.attempts.iter().any(|a| a.number == attempt.number) {
+            // It ended the request itself, and whoever reported that may have died before it was done.
+            if delivery.delivered > 1 {
+                self.ctx.bus().end_again(envelope, stored, Some(attempt.number)).await?;
+            }
+            return Ok(Step::Over);
+        }
+        let event = Event::attempt_finished(envelope, &envelope.attempts, attempt, None);
+        self.ctx.bus().report(&event).await?;
+        Ok(Step::Over)
+    }
+}

@@ -1,0 +1,78 @@
+//! Names of all metrics, in one place, and the recorder that keeps them.
+
+use anyhow::Context as _;
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+
+/// Requests that ended, by `operation`, `lane`, `outcome`.
+pub const REQUESTS: &str = "pointsman_requests_total";
+/// From acceptance to the end, in seconds, by `operation`.
+pub const REQUEST_SECONDS: &str = "pointsman_request_duration_seconds";
+/// Attempts that ended, by `provider`, `result` (`ok` or the error class).
+pub const ATTEMPTS: &str = "pointsman_attempts_total";
+/// Stages of a request in seconds, by `stage`: `queued`, `first_byte`, `call`.
+pub const STAGE_SECONDS: &str = "pointsman_stage_duration_seconds";
+/// Work in hand now, by `role`.
+pub const IN_FLIGHT: &str = "pointsman_in_flight";
+/// Messages that wait, by `stream` and `consumer`.
+pub const QUEUE_DEPTH: &str = "pointsman_queue_depth";
+/// Age of the oldest waiting message in seconds, by `stream`.
+pub const QUEUE_AGE: &str = "pointsman_queue_age_seconds";
+/// Messages put aside, by `stage`.
+pub const DEAD_LETTERS: &str = "pointsman_dead_letters_total";
+/// Attempts whose worker vanished: the provider may have been called for nothing.
+pub const LOST_ATTEMPTS: &str = "pointsman_lost_attempts_total";
+/// Tokens that providers reported, by `provider`, `kind`.
+pub const TOKENS: &str = "pointsman_tokens_total";
+/// HTTP answers, by `operation`, `status`.
+pub const HTTP_ANSWERS: &str = "pointsman_http_answers_total";
+/// Connection events of the broker client.
+pub const BUS_EVENTS: &str = "pointsman_bus_events_total";
+/// Answers whose frames had a gap, filled from the stored result.
+pub const FRAME_GAPS: &str = "pointsman_frame_gaps_total";
+/// Share of the broker's storage in use, 0 to 1.
+pub const STORAGE_USED: &str = "pointsman_broker_storage_used_ratio";
+
+const SECONDS: &[f64] = &[
+    0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+    600.0,
+];
+
+/// Prints what has been recorded, in Prometheus' text format.
+#[derive(Clone)]
+pub struct Printer(metrics_exporter_prometheus::PrometheusHandle);
+
+impl Printer {
+    /// The current figures.
+    pub fn print(&self) -> String {
+        self.0.run_upkeep();
+        self.0.render()
+    }
+}
+
+/// Installs the process's recorder.
+pub fn init() -> anyhow::Result<Printer> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+        .and_then(PrometheusBuilder::install_recorder)
+        .context("install the metrics recorder")?;
+    describe();
+    Ok(Printer(handle))
+}
+
+fn describe() {
+    describe_counter!(REQUESTS, "Requests that ended, by operation, lane and outcome.");
+    describe_histogram!(REQUEST_SECONDS, "From acceptance to the end of a request.");
+    describe_counter!(ATTEMPTS, "Provider attempts that ended, by provider and result.");
+    describe_histogram!(STAGE_SECONDS, "Stages of a request: queued, first_byte, call.");
+    describe_gauge!(IN_FLIGHT, "Work in hand, by role.");
+    describe_gauge!(QUEUE_DEPTH, "Messages that wait, by stream and consumer.");
+    describe_gauge!(QUEUE_AGE, "Age of the oldest message, by stream.");
+    describe_counter!(DEAD_LETTERS, "Messages put aside, by stage.");
+    describe_counter!(LOST_ATTEMPTS, "Attempts whose worker vanished after it had claimed them.");
+    describe_counter!(TOKENS, "Tokens that providers reported, by provider and kind.");
+    describe_counter!(HTTP_ANSWERS, "HTTP answers, by operation and status.");
+    describe_counter!(BUS_EVENTS, "Connection events of the broker client.");
+    describe_counter!(FRAME_GAPS, "Answers whose frames had a gap that the stored result filled.");
+    describe_gauge!(STORAGE_USED, "Share of the broker's storage in use, 0 to 1.");
+}

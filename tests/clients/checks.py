@@ -1,0 +1,35 @@
+"""What the client scripts share: where things are, and checks that say what they found."""
+
+import json
+import os
+import urllib.request
+
+HTTP = os.environ["POINTSMAN_HTTP"]
+NATS = os.environ["POINTSMAN_NATS"]
+MOCK = os.environ["POINTSMAN_MOCK"]
+
+
+def equal(found, expected, what):
+    assert found == expected, f"{what}: found {found!r}, expected {expected!r}"
+
+
+def contains(text, part, what):
+    assert part in text, f"{what}: {part!r} is not in {text!r}"
+
+
+def raises(kind, call, what):
+    """Returns the error that a call must end with: this class, no other."""
+    try:
+        answer = call()
+    except Exception as error:
+        assert type(error) is kind, f"{what}: {type(error).__name__} instead of {kind.__name__}: {error}"
+        return error
+    raise AssertionError(f"{what}: answered {answer!r} instead of raising {kind.__name__}")
+
+
+def calls(model):
+    """How often the mock provider was called with this very model name."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{MOCK.removesuffix('/v1')}/bill") as answer:
+        bill = json.load(answer)
+    return bill["models"].get(model, {}).get("calls", 0)

@@ -1,0 +1,19 @@
+//! Prints what the gateway costs: the mock provider called directly and through Pointsman, or any given URLs.
+
+#![expect(clippy::print_stdout, reason = "the table is this program's purpose")]
+#![expect(clippy::print_stderr, reason = "progress is shown apart from the table")]
+
+use clap::Parser as _;
+use system_tests::bench::{self, Options};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let report = bench::run(&options, &|progress| eprintln!("{progress}")).await?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{report}");
+    }
+    Ok(())
+}

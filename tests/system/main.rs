@@ -1,0 +1,36 @@
+//! The system tests: real brokers, real processes, real clients.
+
+mod bad_input;
+mod bodies;
+mod crash;
+mod clients;
+mod doors;
+mod interface;
+mod life;
+mod routing;
+mod secrets;
+mod structure;
+
+use std::path::Path;
+
+use system_tests::harness::Pointsman;
+use system_tests::harness::process::Start;
+
+/// The binary that was built with these tests.
+const BINARY: &str = env!("CARGO_BIN_EXE_pointsman-under-test");
+
+/// A start of the binary with these arguments; logs go into `dir`.
+fn pointsman(dir: &Path, arguments: &[&str]) -> Start {
+    Start::new(BINARY, dir, arguments)
+}
+
+/// A start of everything on free ports, with its data in `dir`.
+fn up(dir: &Path) -> Start {
+    let data = dir.join("data");
+    pointsman(dir, &["up", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.display().to_string())
+}
+
+/// Everything, started with defaults.
+fn gateway(dir: &Path) -> Pointsman {
+    up(dir).ready()
+}
