@@ -70,7 +70,7 @@ async def errors(connection):
     for subject, payload, status in [
         ("llm.ask.chat", b"{oops", "400"),
         ("llm.ask.chat", b"", "400"),
-        ("llm.ask.juggling", chat("hello"), "404"),
+        ("llm.ask.juggling", chat("hello"), "400"),
         ("llm.ask.chat", chat("hello", "mock?status=429"), "429"),
         ("llm.ask.chat", chat("hello", "mock?what=ever"), "400"),
     ]:

@@ -68,11 +68,10 @@ pub async fn drain(observer: &Observer, patience: Duration) -> BTreeMap<String, 
     loop {
         let mut left = BTreeMap::new();
         for name in WORK {
-            match observer.js().get_stream(name).await {
-                Ok(stream) => drop(left.insert(name.to_owned(), stream.cached_info().state.messages)),
-                // The broker may have come back a moment ago; unknown is not empty.
-                Err(_) => drop(left.insert(name.to_owned(), u64::MAX)),
-            }
+            let stream = observer.js().get_stream(name).await;
+            // The broker may have come back a moment ago; unknown is not empty.
+            let messages = stream.map_or(u64::MAX, |stream| stream.cached_info().state.messages);
+            left.insert(name.to_owned(), messages);
         }
         left.retain(|_, messages| *messages > 0);
         // A message moves from one queue to another by a publish and then an acknowledgement, so that it is in one of
