@@ -17,7 +17,9 @@ async fn finish(start: Start) -> Finished {
     let what = format!("{start:?}");
     let running = tokio::task::spawn_blocking(move || start.finish());
     let finished = tokio::time::timeout(PATIENCE, running).await;
-    finished.unwrap_or_else(|_| panic!("{what} did not end within {PATIENCE:?}")).expect("the command was run")
+    finished
+        .unwrap_or_else(|_| panic!("{what} did not end within {PATIENCE:?}"))
+        .expect("the command was run")
 }
 
 /// Runs a command in the data directory that [`crate::up`] uses.
@@ -30,6 +32,11 @@ async fn command(dir: &Path, arguments: &[&str]) -> Finished {
 async fn json(dir: &Path, arguments: &[&str], code: i32) -> serde_json::Value {
     let finished = command(dir, &[arguments, &["--json"]].concat()).await;
     assert_eq!(finished.status.code(), Some(code), "{arguments:?}: {finished:?}");
-    assert_eq!(finished.stdout.trim_end().lines().count(), 1, "one line of JSON from {arguments:?}: {}", finished.stdout);
+    assert_eq!(
+        finished.stdout.trim_end().lines().count(),
+        1,
+        "one line of JSON from {arguments:?}: {}",
+        finished.stdout
+    );
     finished.json()
 }

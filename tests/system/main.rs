@@ -2,8 +2,8 @@
 
 mod bad_input;
 mod bodies;
-mod crash;
 mod clients;
+mod crash;
 mod doors;
 mod interface;
 mod life;

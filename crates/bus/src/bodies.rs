@@ -53,10 +53,10 @@ impl Bus {
     /// Forgets a body that nobody needs any more. Best effort: the bucket forgets by age as well.
     pub async fn discard(&self, body: &BodyRef) {
         let BodyRef::Stored { object, .. } = body else { return };
-        if let Ok(store) = self.js.get_object_store(subject::BODY_BUCKET).await {
-            if let Err(err) = store.delete(object.as_str()).await {
-                tracing::debug!(%err, object, "could not delete a body");
-            }
+        if let Ok(store) = self.js.get_object_store(subject::BODY_BUCKET).await
+            && let Err(err) = store.delete(object.as_str()).await
+        {
+            tracing::debug!(%err, object, "could not delete a body");
         }
     }
 }

@@ -238,7 +238,7 @@ fn consumer_report(info: async_nats::jetstream::consumer::Info) -> ConsumerRepor
         pending: info.num_pending,
         in_flight: info.num_ack_pending,
         limit: info.config.max_ack_pending,
-        redelivered: usize::try_from(info.num_redelivered).unwrap_or(0),
+        redelivered: info.num_redelivered,
         waiting_pulls: info.num_waiting,
     }
 }

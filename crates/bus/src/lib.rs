@@ -4,6 +4,8 @@
 //! [`Bus::put`] stores a message and waits for the broker's word, [`Bus::send`] does not wait,
 //! [`work`] takes messages from work queues.
 
+#![warn(missing_docs)]
+
 pub mod bodies;
 mod clock;
 mod connect;

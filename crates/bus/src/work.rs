@@ -247,10 +247,11 @@ impl Bus {
         for (name, values) in delivery.headers().into_iter().flat_map(Headers::iter) {
             let text: &str = name.as_ref();
             // The broker's own headers would act again on the copy.
-            if !text.to_ascii_lowercase().starts_with("nats-") && keep(text) {
-                if let Some(value) = values.last() {
-                    headers.insert(text, value.as_str());
-                }
+            if !text.to_ascii_lowercase().starts_with("nats-")
+                && keep(text)
+                && let Some(value) = values.last()
+            {
+                headers.insert(text, value.as_str());
             }
         }
         headers.insert(domain::headers::REASON, one_line(reason).as_str());

@@ -1,5 +1,7 @@
 //! Types and decisions of the gateway: no I/O, no clock, no environment. Time and randomness are arguments.
 
+#![warn(missing_docs)]
+
 pub mod attempt;
 pub mod config;
 pub mod envelope;

@@ -9,7 +9,7 @@ use crate::ready::Ready;
 use crate::settings::Settings;
 
 /// What the bus needs of the settings.
-pub fn options(settings: &Settings, url: &str, name: &str) -> bus::Options {
+pub(crate) fn options(settings: &Settings, url: &str, name: &str) -> bus::Options {
     bus::Options {
         url: url.to_owned(),
         credentials_file: settings.nats.credentials_file(),
@@ -27,7 +27,7 @@ pub fn options(settings: &Settings, url: &str, name: &str) -> bus::Options {
 }
 
 /// The broker that commands talk to: the one named, else that of the gateway in the data directory.
-pub fn url(settings: &Settings) -> anyhow::Result<String> {
+pub(crate) fn url(settings: &Settings) -> anyhow::Result<String> {
     if !settings.nats.url.is_empty() {
         return Ok(settings.nats.url.clone());
     }
@@ -41,7 +41,7 @@ pub fn url(settings: &Settings) -> anyhow::Result<String> {
 }
 
 /// Connects a command; it does not wait for ever.
-pub async fn connect(settings: &Settings) -> anyhow::Result<Bus> {
+pub(crate) async fn connect(settings: &Settings) -> anyhow::Result<Bus> {
     const PATIENCE: Duration = Duration::from_secs(5);
     let url = url(settings)?;
     let connecting = Bus::connect(options(settings, &url, "pointsman-cli"));

@@ -8,27 +8,27 @@ use serde::Serialize;
 
 /// Where a command's result goes.
 #[derive(Clone, Copy, Debug)]
-pub struct Output {
+pub(crate) struct Output {
     json: bool,
 }
 
-pub const BOLD: Style = Style::new().bold();
-pub const DIM: Style = Style::new().dimmed();
-pub const GOOD: Style = AnsiColor::Green.on_default();
-pub const WARN: Style = AnsiColor::Yellow.on_default();
-pub const BAD: Style = AnsiColor::Red.on_default();
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default();
 
 impl Output {
-    pub fn new(json: bool) -> Self {
+    pub(crate) fn new(json: bool) -> Self {
         Self { json }
     }
 
-    pub fn is_json(self) -> bool {
+    pub(crate) fn is_json(self) -> bool {
         self.json
     }
 
     /// Prints a line for people; nothing with `--json`.
-    pub fn line(self, text: impl Display) {
+    pub(crate) fn line(self, text: impl Display) {
         if !self.json {
             // A closed pipe is the reader's choice, not an error.
             let _ = writeln!(anstream::stdout(), "{text}");
@@ -36,33 +36,33 @@ impl Output {
     }
 
     /// Prints a piece of text as it is, at once.
-    pub fn piece(self, text: &str) {
+    pub(crate) fn piece(self, text: &str) {
         let mut out = anstream::stdout();
         let _ = out.write_all(text.as_bytes());
         let _ = out.flush();
     }
 
     /// Prints a value with `--json`; nothing for people.
-    pub fn value(self, value: &impl Serialize) {
+    pub(crate) fn value(self, value: &impl Serialize) {
         if self.json {
             self.always(value);
         }
     }
 
     /// Prints a value as one line of JSON.
-    pub fn always(self, value: &impl Serialize) {
+    pub(crate) fn always(self, value: &impl Serialize) {
         let text = serde_json::to_string(value).unwrap_or_default();
         let _ = writeln!(anstream::stdout(), "{text}");
     }
 }
 
 /// Text in a style.
-pub fn styled(style: Style, text: impl Display) -> String {
+pub(crate) fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
 /// Columns, aligned; the first row is the heading.
-pub fn table(rows: &[Vec<String>]) -> String {
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|r| r.get(column)).map(|c| c.chars().count()).max().unwrap_or(0)
@@ -78,7 +78,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// Milliseconds as people say them.
-pub fn ago(ms: u64) -> String {
+pub(crate) fn ago(ms: u64) -> String {
     match ms {
         0..=999 => format!("{ms} ms"),
         1000..=119_999 => format!("{:.1} s", ms as f64 / 1000.0),

@@ -8,22 +8,22 @@ use crate::output::Output;
 
 /// Where things are. The line on standard output and the file have the same content.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Ready {
+pub(crate) struct Ready {
     /// The HTTP API, or health and metrics where there is none.
-    pub http: Option<String>,
+    pub(crate) http: Option<String>,
     /// The broker.
-    pub nats: String,
+    pub(crate) nats: String,
     /// The mock provider's base URL.
-    pub mock: Option<String>,
+    pub(crate) mock: Option<String>,
     /// Prometheus metrics.
-    pub metrics: Option<String>,
+    pub(crate) metrics: Option<String>,
 }
 
 const FILE: &str = "ready.json";
 
 impl Ready {
     /// Prints `ready http=… nats=… mock=… metrics=…`, or one JSON object.
-    pub fn announce(&self, output: Output) {
+    pub(crate) fn announce(&self, output: Output) {
         if output.is_json() {
             return output.always(self);
         }
@@ -33,18 +33,18 @@ impl Ready {
     }
 
     /// Leaves a note in the data directory for commands that are run beside.
-    pub fn note(&self, data_dir: &Path) -> anyhow::Result<()> {
+    pub(crate) fn note(&self, data_dir: &Path) -> anyhow::Result<()> {
         std::fs::write(data_dir.join(FILE), serde_json::to_vec_pretty(self)?)?;
         Ok(())
     }
 
     /// Finds the note of a gateway that runs, or ran, in the data directory.
-    pub fn find(data_dir: &Path) -> Option<Self> {
+    pub(crate) fn find(data_dir: &Path) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(data_dir.join(FILE)).ok()?).ok()
     }
 
     /// Takes the note away.
-    pub fn forget(data_dir: &Path) {
+    pub(crate) fn forget(data_dir: &Path) {
         let _ = std::fs::remove_file(data_dir.join(FILE));
     }
 }

@@ -250,6 +250,11 @@ impl Worker {
                     warn!(attempt = %task.id, lost, "this attempt had been given up for lost; its answer is dropped");
                     Ok(())
                 }
+                // It was given up, and a later attempt ended the request: it has been reported, as lost.
+                Record::Final(outcome) if outcome.attempts.iter().any(|a| a.number == attempt.number) => {
+                    warn!(attempt = %task.id, "this attempt had been given up for lost; its answer is dropped");
+                    Ok(())
+                }
                 // Somebody else ended the request while the call ran; its tokens were spent all the same.
                 Record::Final(_) => {
                     let attempts = with(&task.envelope.attempts, attempt);

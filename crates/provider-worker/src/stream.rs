@@ -75,10 +75,10 @@ impl<'a> Forward<'a> {
             };
             self.first_byte.get_or_insert_with(|| begun.elapsed());
             events.push(&piece);
-            while let Some(event) = events.next() {
+            while let Some(event) = events.take() {
                 if let Err(made) = self.take(&event, &mut reading) {
                     self.flush(status, &headers).await;
-                    return self.break_off(made).await;
+                    return self.break_off(*made).await;
                 }
             }
             if events.pending() > MAX_EVENT {
@@ -94,7 +94,7 @@ impl<'a> Forward<'a> {
     }
 
     /// Takes one event; the error ends the stream.
-    fn take(&mut self, event: &Bytes, reading: &mut Reading) -> Result<(), Made> {
+    fn take(&mut self, event: &Bytes, reading: &mut Reading) -> Result<(), Box<Made>> {
         match openai::read_event(event) {
             StreamEvent::Piece => {}
             StreamEvent::PieceWithUsage(told) => self.told = told,
@@ -107,18 +107,12 @@ impl<'a> Forward<'a> {
             }
             StreamEvent::Done => reading.done = true,
             StreamEvent::Error(message) => {
-                return Err(Made::failure(
-                    502,
-                    ErrorClass::ServerError,
-                    format!("error in the stream: {message}"),
-                ));
+                let message = format!("error in the stream: {message}");
+                return Err(Box::new(Made::failure(502, ErrorClass::ServerError, message)));
             }
             StreamEvent::Malformed(message) => {
-                return Err(Made::failure(
-                    502,
-                    ErrorClass::InvalidAnswer,
-                    format!("malformed event: {message}"),
-                ));
+                let message = format!("malformed event: {message}");
+                return Err(Box::new(Made::failure(502, ErrorClass::InvalidAnswer, message)));
             }
         }
         reading.finish_reason |= memchr::memmem::find(event, b"\"finish_reason\":\"").is_some();

@@ -1,5 +1,7 @@
 //! Providers as data, and one adapter per wire format: no sockets.
 
+#![warn(missing_docs)]
+
 pub mod catalogue;
 pub mod openai;
 pub mod resolve;

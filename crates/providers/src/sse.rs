@@ -17,7 +17,7 @@ impl Events {
     }
 
     /// The next whole event with its empty line, if there is one.
-    pub fn next(&mut self) -> Option<Bytes> {
+    pub fn take(&mut self) -> Option<Bytes> {
         let from = self.searched.saturating_sub(3);
         match boundary(&self.pending[from..]) {
             Some(end) => {
@@ -71,7 +71,7 @@ mod tests {
             let mut seen = Vec::new();
             for piece in stream.chunks(size) {
                 events.push(piece);
-                while let Some(event) = events.next() {
+                while let Some(event) = events.take() {
                     seen.push(event);
                 }
             }

@@ -1,5 +1,7 @@
 //! What a role is given and how it is run: context, supervision, drain.
 
+#![warn(missing_docs)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! A request as it arrives: understood, or refused with the reason.
 
 use bus::requests::{Ending, Stored};
+use bus::state::Status;
 use bus::work::{Delivery, MAX_DELIVERIES};
 use bytes::Bytes;
 use domain::facts::{self, Facts};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use telemetry::TraceContext;
 use tracing::{debug, error, warn};
 
-use crate::act::Router;
+use crate::act::{Router, Trouble};
 use crate::configs;
 
 /// A request that can be routed.
@@ -45,8 +46,27 @@ impl Router {
         }
         debug!(request = %accepted.envelope.request, lane = %accepted.envelope.lane, "routing");
         let Accepted { envelope, config, body } = accepted;
+        if envelope.asynchronous
+            && let Err(err) = self.take_on(&envelope).await
+        {
+            return self.come_back(delivery, &envelope.request, &err).await;
+        }
         let settled = self.proceed(envelope, &config, &body, Bytes::new(), now).await;
         self.settle(delivery, settled).await;
+    }
+
+    /// Notes that a request is under way that somebody will ask for by id. A gateway has done so before it said 202;
+    /// other producers only publish.
+    async fn take_on(&self, envelope: &Envelope) -> Result<(), Trouble> {
+        let bus = self.ctx.bus();
+        if bus.status(&envelope.request).await?.is_some() {
+            return Ok(());
+        }
+        // Told first: a crash in between repeats the event, which readers see by its id, and loses nothing.
+        bus.report(&Event::request_accepted(envelope)).await?;
+        let Envelope { accepted_at, deadline, operation, ref model, .. } = *envelope;
+        let status = Status { accepted_at, deadline, operation, model: model.clone() };
+        Ok(bus.put_status(&envelope.request, &status).await?)
     }
 
     async fn understand(&self, delivery: &Delivery) -> Result<Accepted, ApiError> {

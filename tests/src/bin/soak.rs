@@ -65,7 +65,9 @@ async fn soak(options: &Options) -> anyhow::Result<ExitCode> {
             break;
         }
         let prefix = format!("s{phase}");
-        let load = Load::start(&prefix, seed ^ (phase << 16), &cluster.nats(), &cluster.http(), Volume::default()).await;
+        let load =
+            Load::start(&prefix, seed ^ (phase << 16), &cluster.nats(), &cluster.http(), Volume::default())
+                .await;
         let before = cluster.faults().len();
         for _ in 0..options.hits {
             killer.round(&mut cluster).await;

@@ -1,6 +1,6 @@
 //! A nats-server of the test's own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,6 @@ pub struct Broker {
 }
 
 /// Where nats-server is: on PATH if recent enough, else fetched into the cache.
-#[expect(clippy::disallowed_methods, reason = "a test finds its tools by the environment")]
 pub fn nats_server() -> PathBuf {
     let env = std::env::vars().collect();
     pointsman::broker::locate(None, &pointsman::broker::cache_dir(&env)).expect("find or fetch nats-server")
@@ -83,7 +82,7 @@ impl Drop for Broker {
     }
 }
 
-fn spawn(binary: &PathBuf, dir: &PathBuf, port: u16, options: &str) -> Child {
+fn spawn(binary: &Path, dir: &Path, port: u16, options: &str) -> Child {
     let text = format!(
         "server_name: test\nhost: 127.0.0.1\nport: {port}\nmax_payload: 1MB\n\
          jetstream {{ store_dir: \"{}/js\", max_mem: 64MB, {} }}\n",

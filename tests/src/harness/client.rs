@@ -40,9 +40,8 @@ impl Client {
     }
 
     /// Sends and reads the answer.
-    #[track_caller]
-    pub fn send(&self, request: reqwest::RequestBuilder) -> impl Future<Output = Answer> {
-        async move { Answer::read(request.send().await.expect("reach the gateway")).await }
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        Answer::read(request.send().await.expect("reach the gateway")).await
     }
 
     /// Polls an asynchronous request until it has ended.

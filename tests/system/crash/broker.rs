@@ -25,7 +25,8 @@ async fn roles_that_are_started_before_the_broker_wait_for_it() {
     let data = dir.path().join("data").display().to_string();
     let roles: Vec<_> = ["http-shim", "router", "provider-worker"]
         .map(|role| {
-            let arguments = ["run", role, "--listen", "127.0.0.1:0", "--nats", &broker.url(), "--data-dir", &data];
+            let arguments =
+                ["run", role, "--listen", "127.0.0.1:0", "--nats", &broker.url(), "--data-dir", &data];
             let start = Start::new(BINARY, dir.path(), &arguments);
             let start = start.set("providers.double.base_url", &format!("\"{}\"", provider.mock()));
             std::thread::spawn(move || start.ready())
@@ -77,7 +78,8 @@ async fn a_stream_survives_the_broker_or_ends_in_an_honest_error() {
         }
         text
     };
-    let ((), text) = tokio::time::timeout(PATIENCE, async { tokio::join!(restart, rest) }).await.expect("no silence");
+    let ((), text) =
+        tokio::time::timeout(PATIENCE, async { tokio::join!(restart, rest) }).await.expect("no silence");
     match judge_stream(&text) {
         Seen::Answer(200) => assert_eq!(content(&text), whole),
         Seen::ErrorEvent => assert!(whole.starts_with(&content(&text)), "not a part of the answer: {text}"),
@@ -104,4 +106,3 @@ fn content(text: &str) -> String {
     let pieces = pieces.filter_map(|data| serde_json::from_str::<Value>(data).ok());
     pieces.filter_map(|piece| piece["choices"][0]["delta"]["content"].as_str().map(str::to_owned)).collect()
 }
-

@@ -32,7 +32,8 @@ async fn a_request_that_is_published_twice_is_answered_once() {
     }
     let books = settle(&cluster, sent, "r").await;
     check(&books, "published four times");
-    let rows = |id: &str| books.rows.iter().filter(|r| r.attempt_id.as_deref().unwrap().starts_with(id)).count();
+    let rows =
+        |id: &str| books.rows.iter().filter(|r| r.attempt_id.as_deref().unwrap().starts_with(id)).count();
     assert_eq!((rows("r-1."), rows("r-2.")), (1, 2), "{:?}", books.rows);
 }
 
@@ -59,5 +60,8 @@ async fn the_brokers_message_id_keeps_a_repeated_publish_out() {
     assert_eq!(books.left.len(), 0, "{:?}", books.left);
     assert_eq!(cluster.mock().bill().await.attempts.len(), 1);
     assert_eq!(observer.events_of(&id).await.iter().filter(|e| e.last).count(), 1);
-    assert!(tokio::time::timeout(Duration::from_millis(300), replies.next()).await.is_err(), "a second answer");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), replies.next()).await.is_err(),
+        "a second answer"
+    );
 }

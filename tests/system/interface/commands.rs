@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use domain::event::Kind;
 use serde_json::{Value, json};
-use system_tests::harness::client::{Client, chat};
+use system_tests::harness::client::{Client, Observer, chat};
 use system_tests::harness::{Pointsman, eventually};
 
 use super::{PATIENCE, command, finish, json, shape};
@@ -39,7 +40,11 @@ async fn ask_prints_the_answer_as_it_comes_or_whole() {
     let gateway = crate::gateway(dir.path());
     let spoken = command(dir.path(), &["ask", "where", "is the harbour"]).await;
     assert_eq!(spoken.status.code(), Some(0), "{spoken:?}");
-    assert!(spoken.stdout.contains("where is the harbour") && spoken.stdout.ends_with('\n'), "{}", spoken.stdout);
+    assert!(
+        spoken.stdout.contains("where is the harbour") && spoken.stdout.ends_with('\n'),
+        "{}",
+        spoken.stdout
+    );
     let whole = json(dir.path(), &["ask", "where is the harbour"], 0).await;
     assert_eq!(whole["object"], "chat.completion");
     assert_eq!(whole["choices"][0]["message"]["content"], spoken.stdout.trim_end());
@@ -101,7 +106,7 @@ async fn ended_request(dir: &Path, id: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_are_got_listed_and_cancelled() {
     let dir = tempfile::tempdir().unwrap();
-    let _gateway = crate::gateway(dir.path());
+    let gateway = crate::gateway(dir.path());
     let published = json(dir.path(), &["publish", "chat", &question("hello")], 0).await;
     let first = published["id"].as_str().unwrap();
     let found = ended_request(dir.path(), first).await;
@@ -124,9 +129,13 @@ async fn requests_are_got_listed_and_cancelled() {
             "accepted_at": "any", "deadline": "any",
         }),
     );
+    let observer = Observer::connect(&gateway.nats()).await;
+    let kinds: Vec<Kind> = observer.events_of(second).await.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [Kind::RequestAccepted], "others learn of it, too");
     let listed = json(dir.path(), &["requests", "list", "--limit", "5"], 0).await;
     let rows = listed["requests"].as_array().unwrap();
-    let row = |id: &str| rows.iter().find(|r| r["id"] == id).unwrap_or_else(|| panic!("{id} is not in {listed}"));
+    let row =
+        |id: &str| rows.iter().find(|r| r["id"] == id).unwrap_or_else(|| panic!("{id} is not in {listed}"));
     shape::check(
         row(first),
         &json!({
@@ -201,8 +210,18 @@ async fn streams_and_doctor_describe_a_healthy_gateway() {
             }],
         }] }),
     );
-    let names: Vec<&str> = streams["streams"].as_array().unwrap().iter().filter_map(|s| s["name"].as_str()).collect();
-    for name in ["LLM_REQUEST", "LLM_CALL", "LLM_FALLBACK", "LLM_SCHEDULE", "LLM_STATE", "LLM_RESULT", "LLM_EVENT", "LLM_DEAD"] {
+    let names: Vec<&str> =
+        streams["streams"].as_array().unwrap().iter().filter_map(|s| s["name"].as_str()).collect();
+    for name in [
+        "LLM_REQUEST",
+        "LLM_CALL",
+        "LLM_FALLBACK",
+        "LLM_SCHEDULE",
+        "LLM_STATE",
+        "LLM_RESULT",
+        "LLM_EVENT",
+        "LLM_DEAD",
+    ] {
         assert!(names.contains(&name), "{name} is not in {names:?}");
     }
     let doctor = json(dir.path(), &["doctor"], 0).await;
@@ -212,7 +231,8 @@ async fn streams_and_doctor_describe_a_healthy_gateway() {
             "check": "string", "verdict": "ok|warning", "found": "string", "fix?": "string",
         }] }),
     );
-    let checks: Vec<&str> = doctor["findings"].as_array().unwrap().iter().filter_map(|f| f["check"].as_str()).collect();
+    let checks: Vec<&str> =
+        doctor["findings"].as_array().unwrap().iter().filter_map(|f| f["check"].as_str()).collect();
     assert_eq!(checks, ["broker", "streams", "clock", "storage", "sealing", "dead", "provider"]);
     drop(gateway);
 
@@ -231,7 +251,8 @@ async fn doctor_finds_what_is_broken_and_says_how_to_fix_it() {
     let absent = without_its_provider(dir.path());
     let doctor = json(dir.path(), &["doctor", "--nats", &absent.nats()], 1).await;
     check_broken(&doctor, "provider", "base_url");
-    let streams: Vec<&Value> = doctor["findings"].as_array().unwrap().iter().filter(|f| f["check"] == "streams").collect();
+    let streams: Vec<&Value> =
+        doctor["findings"].as_array().unwrap().iter().filter(|f| f["check"] == "streams").collect();
     assert_eq!(streams[0]["verdict"], "ok", "what is right is said, too: {doctor}");
 
     // A broker that has none of the streams.
@@ -264,13 +285,17 @@ async fn check_validates_a_file_without_starting_anything() {
     assert_eq!(good, json!({ "ok": true, "errors": [] }));
 
     let bad = dir.path().join("bad.toml");
-    std::fs::write(&bad, "[http]\nlisten = \"127.0.0.1:0\"\nlisten_on = 1\n\n[work]\nprogress = 7\n").unwrap();
+    std::fs::write(&bad, "[http]\nlisten = \"127.0.0.1:0\"\nlisten_on = 1\n\n[work]\nprogress = 7\n")
+        .unwrap();
     let bad = bad.display().to_string();
     let found = json(dir.path(), &["check", &bad], 1).await;
     shape::check(&found, &json!({ "ok": false, "errors": ["string"] }));
     let errors: Vec<&str> = found["errors"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(errors.len(), 2, "all of them at once: {errors:?}");
-    assert!(errors[0].contains("bad.toml:3:") && errors[0].contains("listen_on") && errors[0].contains("listen"), "{errors:?}");
+    assert!(
+        errors[0].contains("bad.toml:3:") && errors[0].contains("listen_on") && errors[0].contains("listen"),
+        "{errors:?}"
+    );
     assert!(errors[1].contains("bad.toml:6:") && errors[1].contains("progress"), "{errors:?}");
 
     let human = command(dir.path(), &["check", &bad]).await;
@@ -291,14 +316,36 @@ async fn check_validates_a_file_without_starting_anything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_command_line_exits_with_2_and_a_failure_with_1() {
     let dir = tempfile::tempdir().unwrap();
-    for wrong in [&["fly"][..], &["up", "--no-such-flag"], &["run"], &["requests", "get"], &["up", "--listen", "here"], &[]] {
+    for wrong in [
+        &["fly"][..],
+        &["up", "--no-such-flag"],
+        &["run"],
+        &["requests", "get"],
+        &["up", "--listen", "here"],
+        &[],
+    ] {
         let finished = finish(crate::pointsman(dir.path(), wrong)).await;
-        assert_eq!((finished.status.code(), finished.stdout.as_str()), (Some(2), ""), "{wrong:?}: {finished:?}");
-        assert!(finished.stderr.contains("Usage"), "{wrong:?}: {}", finished.stderr);
+        assert_eq!(
+            (finished.status.code(), finished.stdout.as_str()),
+            (Some(2), ""),
+            "{wrong:?}: {finished:?}"
+        );
+        assert!(finished.stderr.contains("error: ") || wrong.is_empty(), "{wrong:?}: {}", finished.stderr);
+        assert!(finished.stderr.contains("--help"), "it says where to look: {}", finished.stderr);
     }
-    for failing in [&["streams"][..], &["requests", "list"], &["dead", "ls"], &["ask", "hello"], &["publish", "chat", "{}"]] {
+    for failing in [
+        &["streams"][..],
+        &["requests", "list"],
+        &["dead", "ls"],
+        &["ask", "hello"],
+        &["publish", "chat", "{}"],
+    ] {
         let finished = command(dir.path(), failing).await;
-        assert_eq!((finished.status.code(), finished.stdout.as_str()), (Some(1), ""), "{failing:?}: {finished:?}");
+        assert_eq!(
+            (finished.status.code(), finished.stdout.as_str()),
+            (Some(1), ""),
+            "{failing:?}: {finished:?}"
+        );
         assert!(finished.stderr.contains("error: "), "{failing:?}: {}", finished.stderr);
     }
 }
@@ -308,7 +355,19 @@ async fn help_names_every_command_and_says_what_it_is_for() {
     let dir = tempfile::tempdir().unwrap();
     let help = finish(crate::pointsman(dir.path(), &["--help"])).await;
     assert_eq!(help.status.code(), Some(0), "{help:?}");
-    let commands = ["up", "run", "mock", "ask", "publish", "requests", "dead", "streams", "doctor", "check", "completions"];
+    let commands = [
+        "up",
+        "run",
+        "mock",
+        "ask",
+        "publish",
+        "requests",
+        "dead",
+        "streams",
+        "doctor",
+        "check",
+        "completions",
+    ];
     for command in commands {
         let line = help.stdout.lines().find(|line| line.trim_start().starts_with(&format!("{command} ")));
         let line = line.unwrap_or_else(|| panic!("`{command}` is not in\n{}", help.stdout));
@@ -330,7 +389,11 @@ async fn help_names_every_command_and_says_what_it_is_for() {
     ] {
         let own = finish(crate::pointsman(dir.path(), &[command, "--help"])).await;
         for mention in mentions {
-            assert!(own.stdout.contains(mention), "`{command} --help` does not mention {mention}:\n{}", own.stdout);
+            assert!(
+                own.stdout.contains(mention),
+                "`{command} --help` does not mention {mention}:\n{}",
+                own.stdout
+            );
         }
     }
     let version = finish(crate::pointsman(dir.path(), &["--version"])).await;
@@ -340,10 +403,16 @@ async fn help_names_every_command_and_says_what_it_is_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn shells_get_completions() {
     let dir = tempfile::tempdir().unwrap();
-    for (shell, mark) in [("bash", "complete -F"), ("zsh", "#compdef pointsman"), ("fish", "complete -c pointsman")] {
+    for (shell, mark) in
+        [("bash", "complete -F"), ("zsh", "#compdef pointsman"), ("fish", "complete -c pointsman")]
+    {
         let script = finish(crate::pointsman(dir.path(), &["completions", shell])).await;
         assert_eq!(script.status.code(), Some(0), "{script:?}");
-        assert!(script.stdout.contains(mark) && script.stdout.contains("redrive"), "{shell}: {}", script.stdout);
+        assert!(
+            script.stdout.contains(mark) && script.stdout.contains("redrive"),
+            "{shell}: {}",
+            script.stdout
+        );
     }
     let unknown = finish(crate::pointsman(dir.path(), &["completions", "tcsh"])).await;
     assert_eq!(unknown.status.code(), Some(2), "{unknown:?}");

@@ -30,7 +30,8 @@ fn broker(dir: &Path) -> u32 {
 }
 
 fn lives(pid: u32) -> bool {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid fits")).expect("a pid is not zero");
+    let pid =
+        rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid fits")).expect("a pid is not zero");
     rustix::process::test_kill_process(pid).is_ok()
 }
 
@@ -86,7 +87,10 @@ async fn up_says_where_everything_is_when_everything_answers() {
     let dir = tempfile::tempdir().unwrap();
     let gateway = crate::gateway(dir.path());
     let ready = gateway.ready();
-    shape::check(ready, &json!({ "http": "string", "nats": "string", "mock": "string", "metrics": "string" }));
+    shape::check(
+        ready,
+        &json!({ "http": "string", "nats": "string", "mock": "string", "metrics": "string" }),
+    );
     let ports = [port(&gateway.http()), port(&gateway.nats()), port(&gateway.mock())];
     assert!(ports.iter().all(|p| *p != 0) && !ports.contains(&8787) && !ports.contains(&4222), "{ports:?}");
     assert!(gateway.nats().starts_with("nats://"), "{ready}");
@@ -107,15 +111,21 @@ async fn people_get_the_ready_line_as_words_and_a_hint() {
     let data = dir.path().join("data").display().to_string();
     let mut process = Human::start(&["up", "--listen", "127.0.0.1:0", "--data-dir", &data]);
     let line = process.line();
-    let words: Vec<(&str, &str)> = line.split(' ').map(|word| word.split_once('=').unwrap_or((word, ""))).collect();
-    let [("ready", ""), ("http", http), ("nats", nats), ("mock", mock), ("metrics", metrics)] = words.as_slice() else {
+    let words: Vec<(&str, &str)> =
+        line.split(' ').map(|word| word.split_once('=').unwrap_or((word, ""))).collect();
+    let [("ready", ""), ("http", http), ("nats", nats), ("mock", mock), ("metrics", metrics)] =
+        words.as_slice()
+    else {
         panic!("not `ready http=… nats=… mock=… metrics=…` but `{line}`");
     };
     assert!(nats.starts_with("nats://127.0.0.1:") && mock.ends_with("/v1"), "{line}");
     assert_eq!(*metrics, format!("{http}/metrics"));
     answers(http).await;
     let hint: String = (0..4).map(|_| process.line()).collect();
-    assert!(hint.contains("pointsman ask") && hint.contains(&format!("curl {http}/v1/chat/completions")), "{hint}");
+    assert!(
+        hint.contains("pointsman ask") && hint.contains(&format!("curl {http}/v1/chat/completions")),
+        "{hint}"
+    );
     assert_eq!(process.stop(), Some(0));
 }
 
@@ -174,14 +184,24 @@ fn run(dir: &Path, base: &Pointsman, arguments: &[&str]) -> Pointsman {
     let data = dir.join("data").display().to_string();
     let start = crate::pointsman(dir, &["run"]);
     let start = arguments.iter().fold(start, |start, argument| start.arg(*argument));
-    start.arg("--listen").arg("127.0.0.1:0").arg("--nats").arg(base.nats()).arg("--data-dir").arg(data).ready()
+    start
+        .arg("--listen")
+        .arg("127.0.0.1:0")
+        .arg("--nats")
+        .arg(base.nats())
+        .arg("--data-dir")
+        .arg(data)
+        .ready()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_run_together_or_alone_on_a_broker_without_roles() {
     let dir = tempfile::tempdir().unwrap();
     let mut base = crate::up(dir.path()).arg("--roles").arg("none").ready();
-    shape::check(base.ready(), &json!({ "http": "null", "nats": "string", "mock": "string", "metrics": "null" }));
+    shape::check(
+        base.ready(),
+        &json!({ "http": "null", "nats": "string", "mock": "string", "metrics": "null" }),
+    );
     let same = json!({ "http": "string", "nats": base.nats(), "mock": base.mock(), "metrics": "string" });
 
     let mut together = run(dir.path(), &base, &["router", "provider-worker", "http-shim"]);

@@ -16,8 +16,8 @@ pub struct Policy {
 /// Most retries; larger wishes are clamped, as in Portkey's documentation.
 pub const MAX: u32 = 5;
 
-/// Statuses that are tried again unless a config says otherwise.
-pub const STATUSES: &[u16] = &[429, 500, 502, 503, 504, 529];
+/// Statuses that are tried again unless a config says otherwise: those of Portkey's open-source gateway.
+pub const STATUSES: &[u16] = &[429, 500, 502, 503, 504];
 
 /// A provider that asks for this much, once or in sum, is not waited for.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);

@@ -1,3 +1,5 @@
+//! What a routing document may say, and how it is refused.
+
 use super::*;
 
 fn parse(json: &str) -> Result<Config, ConfigError> {

@@ -1,3 +1,5 @@
+//! Answers put together from frames in any order, with gaps and repeats.
+
 use std::collections::BTreeMap;
 
 use domain::{Attempt, BodyRef, Lane, Operation, RequestId, Timestamp, Workspace};

@@ -1,3 +1,5 @@
+//! What the headers and the body of a request lead to.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

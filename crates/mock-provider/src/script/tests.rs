@@ -1,3 +1,5 @@
+//! Scripts that are understood, and those that are refused.
+
 use proptest::prelude::*;
 
 use super::*;

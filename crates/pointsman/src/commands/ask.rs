@@ -47,7 +47,7 @@ async fn print_stream(output: Output, response: reqwest::Response) -> anyhow::Re
     let mut pieces = response.bytes_stream();
     while let Some(piece) = pieces.next().await {
         events.push(&piece.context("read the answer")?);
-        while let Some(event) = events.next() {
+        while let Some(event) = events.take() {
             let Some(data) = sse::data(&event).filter(|d| *d != b"[DONE]") else { continue };
             let value: Value = serde_json::from_slice(data).context("read a piece of the answer")?;
             if let Some(message) = value["error"]["message"].as_str() {

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use crate::settings::Settings;
 
 /// Whoever reaches the port may spend money: without authentication it stays on this machine.
-pub fn check_remote(listen: SocketAddr, settings: &Settings) -> anyhow::Result<()> {
+pub(crate) fn check_remote(listen: SocketAddr, settings: &Settings) -> anyhow::Result<()> {
     if listen.ip().is_loopback() || settings.http.allow_remote_without_auth {
         return Ok(());
     }
@@ -20,7 +20,7 @@ pub fn check_remote(listen: SocketAddr, settings: &Settings) -> anyhow::Result<(
 }
 
 /// Binds an address. With `reuse_port` another process may listen on it too, for restarts without a gap.
-pub fn bind(listen: SocketAddr, reuse_port: bool) -> anyhow::Result<TcpListener> {
+pub(crate) fn bind(listen: SocketAddr, reuse_port: bool) -> anyhow::Result<TcpListener> {
     let bound = || {
         let socket = Socket::new(Domain::for_address(listen), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;

@@ -28,7 +28,7 @@ use crate::settings::Settings;
 const START: Duration = Duration::from_secs(60);
 
 /// Starts everything and runs until told to stop.
-pub async fn up(
+pub(crate) async fn up(
     up: cli::Up,
     output: Output,
     settings: Settings,
@@ -80,7 +80,7 @@ pub async fn up(
 }
 
 /// Starts chosen roles and runs until told to stop.
-pub async fn run(run: cli::Run, output: Output, settings: Settings) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(run: cli::Run, output: Output, settings: Settings) -> anyhow::Result<ExitCode> {
     let has_gateway = run.roles.contains(&cli::Role::HttpShim);
     let elsewhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let listen = run.listen.unwrap_or(if has_gateway { settings.http.listen } else { elsewhere });
@@ -111,7 +111,7 @@ pub async fn run(run: cli::Run, output: Output, settings: Settings) -> anyhow::R
 }
 
 /// Runs the mock provider alone.
-pub async fn mock(mock: cli::Mock, output: Output, settings: &Settings) -> anyhow::Result<ExitCode> {
+pub(crate) async fn mock(mock: cli::Mock, output: Output, settings: &Settings) -> anyhow::Result<ExitCode> {
     telemetry::log::init(settings.log.format(), &settings.log.level, colour())?;
     let mut stop = Signals::listen()?;
     let running = Mock::start(mock.listen).await?;

@@ -15,7 +15,7 @@ use crate::settings::{self, Settings};
 const MOCK: &str = "mock";
 
 /// The key that opens credentials: from the settings, else from the data directory.
-pub fn sealing_key(settings: &Settings, data_dir: Option<&DataDir>) -> anyhow::Result<PrivateKey> {
+pub(crate) fn sealing_key(settings: &Settings, data_dir: Option<&DataDir>) -> anyhow::Result<PrivateKey> {
     if let Some(text) = settings.sealing.private_key()? {
         return PrivateKey::parse(&text).context("read sealing.private_key");
     }
@@ -27,7 +27,7 @@ pub fn sealing_key(settings: &Settings, data_dir: Option<&DataDir>) -> anyhow::R
 }
 
 /// Publishes providers and the default route. The mock answers while no provider is configured.
-pub async fn settings(
+pub(crate) async fn settings(
     bus: &Bus,
     settings: &Settings,
     mock: Option<&str>,
@@ -79,7 +79,7 @@ fn only(providers: &[(String, Provider)]) -> Option<serde_json::Value> {
 }
 
 /// One provider: what the settings say, over what the catalogue knows.
-pub fn entry(slug: &str, settings: &settings::Provider, key: &PublicKey) -> anyhow::Result<Provider> {
+pub(crate) fn entry(slug: &str, settings: &settings::Provider, key: &PublicKey) -> anyhow::Result<Provider> {
     let known = catalogue::find(slug).cloned();
     let base_url = settings.base_url.clone().or_else(|| known.as_ref().map(|k| k.base_url.clone()));
     let base_url =

@@ -18,17 +18,17 @@ use crate::cli::Role;
 use crate::settings::Settings;
 
 /// What roles are started with.
-pub struct Serving {
-    pub bus: Bus,
-    pub settings: Settings,
-    pub key: PrivateKey,
-    pub metrics: telemetry::metric::Printer,
+pub(crate) struct Serving {
+    pub(crate) bus: Bus,
+    pub(crate) settings: Settings,
+    pub(crate) key: PrivateKey,
+    pub(crate) metrics: telemetry::metric::Printer,
 }
 
 /// Running roles.
-pub struct Roles {
+pub(crate) struct Roles {
     /// Base URL of this process's HTTP listener.
-    pub url: String,
+    pub(crate) url: String,
     /// Drained first: requests in its hands need the others.
     gateway: CancellationToken,
     gateway_over: CancellationToken,
@@ -41,7 +41,11 @@ pub struct Roles {
 impl Roles {
     /// Starts the roles; the socket serves the HTTP API, or health and metrics where there is none.
     #[expect(clippy::disallowed_methods, reason = "follows the registry on behalf of all roles")]
-    pub async fn start(wanted: &[Role], serving: Serving, socket: TcpListener) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        wanted: &[Role],
+        serving: Serving,
+        socket: TcpListener,
+    ) -> anyhow::Result<Self> {
         let url = format!("http://{}", socket.local_addr()?);
         let (first, _) = serving.bus.registry().await?;
         let (sender, registry) = watch::channel(Arc::new(first));
@@ -117,7 +121,7 @@ impl Roles {
     }
 
     /// Waits until the listener says that it is ready.
-    pub async fn wait_ready(&self, patience: Duration) -> anyhow::Result<()> {
+    pub(crate) async fn wait_ready(&self, patience: Duration) -> anyhow::Result<()> {
         let client = reqwest::Client::builder().no_proxy().build().context("set up an HTTP client")?;
         let url = format!("{}/ready", self.url);
         let until = tokio::time::Instant::now() + patience;
@@ -136,7 +140,7 @@ impl Roles {
     }
 
     /// Waits for a role to fail, or to end before it was told to.
-    pub async fn failed(&mut self) -> anyhow::Error {
+    pub(crate) async fn failed(&mut self) -> anyhow::Error {
         match self.tasks.join_next().await {
             Some(Ok(Ok(()))) => anyhow::anyhow!("a role ended by itself"),
             Some(Ok(Err(err))) => err,
@@ -146,7 +150,7 @@ impl Roles {
     }
 
     /// Lets work finish for at most `deadline`, then stops what is left.
-    pub async fn drain(&mut self, deadline: Duration) {
+    pub(crate) async fn drain(&mut self, deadline: Duration) {
         let drained = async {
             self.gateway.cancel();
             self.gateway_over.cancelled().await;
@@ -162,7 +166,7 @@ impl Roles {
     }
 
     /// Stops everything at once; unfinished work goes back to the broker.
-    pub async fn stop_now(&mut self) {
+    pub(crate) async fn stop_now(&mut self) {
         self.gateway.cancel();
         self.workers.cancel();
         self.stop.cancel();

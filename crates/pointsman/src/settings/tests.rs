@@ -1,3 +1,5 @@
+//! Settings from file, environment and flags, and how they are refused.
+
 use std::path::Path;
 use std::time::Duration;
 
