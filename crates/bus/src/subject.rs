@@ -178,6 +178,11 @@ pub fn worker(worker: &str) -> String {
 /// Changes of the registry, as they happen.
 pub const REGISTRY_LIVE: &str = "llm.live.registry.>";
 
+/// Asks the broker for a consumer's next messages.
+pub(crate) fn pull(stream: &str, consumer: &str) -> String {
+    format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
+}
+
 /// The registry itself.
 pub const REGISTRY: &str = "$KV.llm_registry.current";
 

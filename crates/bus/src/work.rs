@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::{self, AckKind};
 use bytes::Bytes;
 use domain::{Lane, Timestamp};
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -114,7 +113,8 @@ pub struct Puller {
     most: usize,
 }
 
-const PULL_EXPIRES: Duration = Duration::from_secs(5);
+/// The broker gives a pull up after this long; then it is made anew.
+const PULL_EXPIRES: Duration = Duration::from_secs(30);
 
 impl Puller {
     /// Messages of a lane's requests, at most `slots` in work and `batch` per pull.
@@ -147,89 +147,155 @@ impl Puller {
         let mut failures = 0u32;
         while !stop.is_cancelled() {
             self.bus.wait_up().await;
-            let found: Result<Consumer<pull::Config>, _> =
-                self.bus.js.get_consumer_from_stream(&self.consumer, self.stream).await;
-            match found {
-                Ok(consumer) => {
-                    failures = 0;
-                    self.pull(&consumer, stop, &mut take).await;
-                }
-                Err(err) => {
+            match self.pull(stop, &mut take).await {
+                Ok(()) => failures = 0,
+                Err(reason) => {
+                    debug!(consumer = self.consumer, reason, "the pull ended");
                     failures += 1;
-                    if failures > 3 && self.stream == subject::CALL_STREAM && self.bus.is_up() {
-                        debug!(consumer = self.consumer, %err, "the consumer is gone");
-                        return;
-                    }
                 }
+            }
+            if failures > 3 && self.stream == subject::CALL_STREAM && self.bus.is_up() && self.is_gone().await {
+                return;
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(Duration::from_millis(200)) => {}
+                () = tokio::time::sleep(Duration::from_millis(u64::from(failures.min(5)) * 100)) => {}
             }
         }
     }
 
-    /// Pulls until the consumer fails or `stop`.
-    async fn pull(
-        &self,
-        consumer: &Consumer<pull::Config>,
-        stop: &CancellationToken,
-        take: &mut impl FnMut(Job),
-    ) {
+    async fn is_gone(&self) -> bool {
+        let Ok(stream) = self.bus.js.get_stream_no_info(self.stream).await else { return false };
+        stream.consumer_info(&self.consumer).await.is_err() && self.bus.is_up()
+    }
+
+    /// Pulls until the consumer fails, the connection is another one, or `stop`.
+    ///
+    /// Every message asked for has its slot already, so none waits here for a free one. More are asked for when
+    /// half of the batch has come: one pull serves many messages.
+    async fn pull(&self, stop: &CancellationToken, take: &mut impl FnMut(Job)) -> Result<(), &'static str> {
+        let epoch = self.bus.epoch();
+        let inbox = self.bus.client.new_inbox();
+        let mut inflow = self.bus.client.subscribe(inbox.clone()).await.map_err(|_| "not connected")?;
+        let mut asked = Asked::default();
+        let forgotten = tokio::time::sleep(Duration::ZERO);
+        let reconnected = self.bus.reconnected(epoch);
+        tokio::pin!(forgotten, reconnected);
         loop {
-            let Some(mut permits) = self.free_slots(stop).await else { return };
-            let epoch = self.bus.epoch();
-            // Never with a heartbeat: in this client version a batch is not woken after the first one.
-            let batch = consumer.fetch().max_messages(permits.num_permits()).expires(PULL_EXPIRES).messages();
-            let Ok(mut batch) = batch.await else { return };
-            loop {
-                let message = tokio::select! {
-                    message = batch.next() => message,
-                    () = stop.cancelled() => return self.hand_back(batch).await,
-                    // A pull does not survive its connection.
-                    () = self.bus.reconnected(epoch) => return,
-                };
-                match message {
-                    None => break,
-                    Some(Ok(message)) => {
-                        let (Some(delivery), Some(permit)) = (Delivery::new(message), permits.split(1))
-                        else {
-                            continue;
-                        };
-                        take(Job { delivery, permit });
+            let wants_more = asked.open() <= self.most / 2;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    hand_back(&self.bus, inflow).await;
+                    return Ok(());
+                }
+                // A pull does not survive its connection.
+                () = &mut reconnected => return Ok(()),
+                message = inflow.next() => {
+                    self.receive(message.ok_or("the connection was closed")?, &mut asked, take)?;
+                    // What has come already needs no further waiting.
+                    while let Some(Some(message)) = inflow.next().now_or_never() {
+                        self.receive(message, &mut asked, take)?;
                     }
-                    Some(Err(err)) => {
-                        debug!(consumer = self.consumer, %err, "pull failed");
-                        return;
-                    }
+                }
+                permit = Arc::clone(&self.slots).acquire_owned(), if wants_more => {
+                    let permits = self.more(permit.map_err(|_| "no slots")?, self.most - asked.open());
+                    self.ask_for(permits.num_permits(), &inbox).await;
+                    asked.add(permits);
+                    forgotten.as_mut().reset(tokio::time::Instant::now() + PULL_EXPIRES + Duration::from_secs(5));
+                }
+                () = &mut forgotten, if asked.open() > 0 => {
+                    return Err("the broker forgot the pull");
                 }
             }
         }
     }
 
-    /// Messages that arrive while we stop go to somebody else at once.
-    async fn hand_back(&self, mut batch: pull::Batch) {
-        let arrived = async {
-            while let Some(Ok(message)) = batch.next().await {
-                let _ = message.ack_with(AckKind::Nak(None)).await;
-            }
-        };
-        let _ = tokio::time::timeout(Duration::from_millis(50), arrived).await;
+    fn receive(&self, message: async_nats::Message, asked: &mut Asked, take: &mut impl FnMut(Job)) -> Result<(), &'static str> {
+        if let Some(status) = message.status {
+            return match status.as_u16() {
+                // An idle heartbeat or flow control; we ask for neither.
+                100 => Ok(()),
+                404 | 408 => {
+                    let left = header(message.headers.as_ref(), "Nats-Pending-Messages").and_then(|n| n.parse().ok());
+                    asked.forget(left.unwrap_or(usize::MAX));
+                    Ok(())
+                }
+                _ => Err("the broker ended the pull"),
+            };
+        }
+        let message = jetstream::Message { message, context: self.bus.js.clone() };
+        if let (Some(permit), Some(delivery)) = (asked.one(), Delivery::new(message)) {
+            take(Job { delivery, permit });
+        }
+        Ok(())
     }
 
-    /// Waits for a free slot, then takes all that are free (up to the batch size).
-    async fn free_slots(&self, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
-        let first = tokio::select! {
-            () = stop.cancelled() => return None,
-            permit = Arc::clone(&self.slots).acquire_owned() => permit.ok()?,
-        };
-        let more = self.slots.available_permits().min(self.most.saturating_sub(1));
+    /// All slots that are free, up to the batch.
+    fn more(&self, first: OwnedSemaphorePermit, most: usize) -> OwnedSemaphorePermit {
         let mut permits = first;
+        let more = self.slots.available_permits().min(most.saturating_sub(1));
         if let Ok(rest) = Arc::clone(&self.slots).try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
             permits.merge(rest);
         }
-        Some(permits)
+        permits
     }
+
+    async fn ask_for(&self, batch: usize, inbox: &str) {
+        let expires = u64::try_from(PULL_EXPIRES.as_nanos()).unwrap_or(u64::MAX);
+        let request = format!("{{\"batch\":{batch},\"expires\":{expires}}}");
+        let subject = subject::pull(self.stream, &self.consumer);
+        let sent = self.bus.client.publish_with_reply(subject, inbox.to_owned(), Bytes::from(request)).await;
+        if let Err(err) = sent {
+            debug!(%err, "could not ask for messages");
+        }
+    }
+}
+
+/// Messages that were asked for and have not come, with their slots.
+#[derive(Default)]
+struct Asked {
+    permits: Option<OwnedSemaphorePermit>,
+}
+
+impl Asked {
+    fn open(&self) -> usize {
+        self.permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    fn add(&mut self, more: OwnedSemaphorePermit) {
+        match &mut self.permits {
+            Some(permits) => permits.merge(more),
+            None => self.permits = Some(more),
+        }
+    }
+
+    /// The slot of a message that has come.
+    fn one(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.permits.as_mut()?.split(1)
+    }
+
+    /// The broker gave up on so many.
+    fn forget(&mut self, count: usize) {
+        let count = count.min(self.open());
+        drop(self.permits.as_mut().and_then(|p| p.split(count)));
+    }
+}
+
+/// Messages that are on their way while we stop go to somebody else at once.
+async fn hand_back(bus: &Bus, mut inflow: async_nats::Subscriber) {
+    let arrived = async {
+        if inflow.drain().await.is_err() {
+            return;
+        }
+        while let Some(message) = inflow.next().await {
+            if message.status.is_none() {
+                let message = jetstream::Message { message, context: bus.js.clone() };
+                let _ = message.ack_with(AckKind::Nak(None)).await;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), arrived).await;
 }
 
 impl Bus {

@@ -113,14 +113,11 @@ impl Worker {
 
     /// Ends a request without calling. An attempt that somebody may have begun is settled as lost first.
     async fn refuse(&self, delivery: &Delivery, task: &Task, kind: outcome::Kind, error: &ApiError) {
-        if delivery.delivered > 1 {
-            match self.ctx.bus().claim_of(&task.envelope.request, task.call.number).await {
-                Ok(Some(held)) if held.call == delivery.sequence => {
-                    return self.lost(delivery, task, &held).await;
-                }
-                Ok(_) => {}
-                Err(err) => return self.come_back(delivery, task, &err).await,
-            }
+        // Whether this is the first delivery does not tell: a broker that was killed forgets the count.
+        match self.ctx.bus().claim_of(&task.envelope.request, task.call.number).await {
+            Ok(Some(held)) if held.call == delivery.sequence => return self.lost(delivery, task, &held).await,
+            Ok(_) => {}
+            Err(err) => return self.come_back(delivery, task, &err).await,
         }
         let (outcome, body) = Outcome::error(&task.envelope, kind, error, task.started_at);
         match self.ctx.bus().end(&task.envelope, &outcome, &body, Ending::default()).await {

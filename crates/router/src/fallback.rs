@@ -42,7 +42,7 @@ impl Router {
         let bus = self.ctx.bus();
         if let Some(stored) = bus.result(&envelope.workspace, &envelope.request).await? {
             match &stored.record {
-                Record::Final(_) if fresh => return self.too_late(delivery, &envelope, &stored).await,
+                Record::Final(_) if fresh => return self.too_late(&envelope, &stored).await,
                 Record::Final(_) => return Ok(Step::Over),
                 Record::Fence { .. } if stored.sequence != envelope.result_seq => {
                     // The attempt had been given up for lost and a later one is under way.
@@ -74,17 +74,20 @@ impl Router {
     /// The request ended while this attempt ran. Its tokens were spent all the same.
     async fn too_late(
         &self,
-        delivery: &Delivery,
         envelope: &Envelope,
         stored: &bus::requests::Stored,
     ) -> Result<Step, Trouble> {
         let Record::Final(outcome) = &stored.record else { return Ok(Step::Over) };
         let Some(attempt) = envelope.attempts.last() else { return Ok(Step::Over) };
-        if outcome.attempts.iter().any(|a| a.number == attempt.number) {
-            // It ended the request itself, and whoever reported that may have died before it was done.
-            if delivery.delivered > 1 {
-                self.ctx.bus().end_again(envelope, stored, Some(attempt.number)).await?;
-            }
+        let recorded = outcome.attempts.iter().find(|a| a.number == attempt.number);
+        if outcome.attempts.last().is_some_and(|last| last.number == attempt.number) {
+            // It ended the request itself, and whoever reported that may have died before it was done. The count of
+            // deliveries does not tell: a broker that was killed forgets it.
+            self.ctx.bus().end_again(envelope, stored, Some(attempt.number)).await?;
+            return Ok(Step::Over);
+        }
+        // Given up for lost, and reported as such.
+        if recorded.is_some_and(|recorded| recorded != attempt) {
             return Ok(Step::Over);
         }
         let event = Event::attempt_finished(envelope, &envelope.attempts, attempt, None);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use domain::{ErrorClass, Event, Outcome, RequestId, Timestamp, event::Kind, next};
+use domain::{Attempt, ErrorClass, Event, Outcome, RequestId, Timestamp, event::Kind, next, outcome};
 
 use super::cluster::{Fault, Part};
 use super::load::{Seen, Sent};
@@ -68,7 +68,6 @@ fn once<'a>(books: &'a Books, wrong: &mut Vec<String>) -> BTreeMap<&'a str, &'a 
             events.insert(&event.id, event);
             continue;
         };
-        let gist = |e: &Event| (e.kind, e.attempt.clone(), e.last, e.outcome, e.status);
         if gist(first) != gist(event) {
             wrong.push(format!(
                 "{} was reported twice, differently: {:?} and {:?}",
@@ -79,6 +78,17 @@ fn once<'a>(books: &'a Books, wrong: &mut Vec<String>) -> BTreeMap<&'a str, &'a 
         }
     }
     events
+}
+
+/// What a report says. When a loss was found out is a matter of who found it out.
+fn gist(event: &Event) -> (Kind, Option<Attempt>, bool, Option<outcome::Kind>, Option<u16>) {
+    let found_out = |mut attempt: Attempt| {
+        if attempt.error == Some(ErrorClass::Lost) {
+            attempt.finished_at = attempt.started_at;
+        }
+        attempt
+    };
+    (event.kind, event.attempt.clone().map(found_out), event.last, event.outcome, event.status)
 }
 
 /// Every accepted request, and every one that left a trace, ends exactly once.

@@ -32,6 +32,25 @@ pub const SHAPES: &[Shape] = &[
         status: 200,
     },
     Shape {
+        name: "retried twice",
+        model: "mock?status=500,500,200",
+        config: r#"{"provider":"double","retry":{"attempts":2}}"#,
+        stream: false,
+        most: 3,
+        status: 200,
+    },
+    // The second call outlasts the acknowledgement wait of the first one.
+    Shape {
+        name: "slow fallback",
+        model: "mock",
+        config: r#"{"strategy":{"mode":"fallback"},"targets":[
+            {"provider":"double","override_params":{"model":"mock?status=500"}},
+            {"provider":"double","override_params":{"model":"mock?delay=3s"}}]}"#,
+        stream: false,
+        most: 2,
+        status: 200,
+    },
+    Shape {
         name: "fallback",
         model: "mock",
         config: r#"{"strategy":{"mode":"fallback"},"targets":[

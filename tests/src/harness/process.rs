@@ -228,12 +228,18 @@ impl Drop for Pointsman {
             }
         }
         if self.child.try_wait().ok().flatten().is_none() {
-            // A supervised broker must not outlive the test, so it is asked first.
+            // A supervised broker must not outlive the test, so it is asked first; a second signal ends a drain
+            // that waits for a provider that hangs.
             self.signal(Signal::Continue);
-            self.signal(Signal::Term);
-            let until = Instant::now() + Duration::from_secs(8);
-            while Instant::now() < until && self.child.try_wait().ok().flatten().is_none() {
-                std::thread::sleep(Duration::from_millis(20));
+            for patience in [5, 15] {
+                if self.child.try_wait().ok().flatten().is_some() {
+                    break;
+                }
+                self.signal(Signal::Term);
+                let until = Instant::now() + Duration::from_secs(patience);
+                while Instant::now() < until && self.child.try_wait().ok().flatten().is_none() {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
             }
         }
         let _ = self.child.kill();

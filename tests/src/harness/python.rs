@@ -119,13 +119,16 @@ fn run<S: AsRef<OsStr>>(
     program: impl AsRef<OsStr>,
     arguments: impl IntoIterator<Item = S>,
 ) -> Result<String, String> {
+    let program = program.as_ref();
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
     // A user's own habits must not lead elsewhere.
     command.env("PIP_USER", "0").env("PIP_REQUIRE_VIRTUALENV", "0").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
-    let output = command.output().map_err(|err| format!("{command:?}: {err}"))?;
+    let output = command.output().map_err(|err| format!("start {}: {err}", program.display()))?;
     if !output.status.success() {
-        return Err(format!("{command:?} failed with {}:\n{}", output.status, printed(&output)));
+        let arguments: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
+        let line = format!("{} {}", program.display(), arguments.join(" "));
+        return Err(format!("`{line}` failed with {}:\n{}", output.status, printed(&output)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

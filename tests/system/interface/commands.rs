@@ -233,7 +233,7 @@ async fn streams_and_doctor_describe_a_healthy_gateway() {
     );
     let checks: Vec<&str> =
         doctor["findings"].as_array().unwrap().iter().filter_map(|f| f["check"].as_str()).collect();
-    assert_eq!(checks, ["broker", "streams", "clock", "storage", "sealing", "dead", "provider"]);
+    assert_eq!(checks, ["broker", "storage", "streams", "clock", "sealing", "dead", "provider"]);
     drop(gateway);
 
     let human = command(dir.path(), &["doctor"]).await;

@@ -155,6 +155,22 @@ async fn sigterm_lets_work_finish_and_leaves_no_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_sigterm_ends_a_drain_that_would_take_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = crate::up(dir.path()).set("work.drain", "10m").ready();
+    let broker = broker(dir.path());
+    let (client, mock) = (Client::new(&gateway.http()), Mock::at(&gateway.mock()));
+    let hanging = client.send(client.chat("mock?hang=headers").header("prefer", "respond-async")).await;
+    assert_eq!(hanging.status, 202, "{}", hanging.text);
+    eventually("the provider has the call", PATIENCE, || async { mock.rows("mock?hang").await.pop() }).await;
+    gateway.signal(Signal::Term);
+    eventually("it drains", PATIENCE, || async { gateway.log().contains("draining").then_some(()) }).await;
+    let status = gateway.stop(PATIENCE);
+    assert_eq!(status.code(), Some(0), "{}", gateway.log());
+    assert!(!lives(broker), "nats-server ({broker}) outlived pointsman");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_instance_on_the_same_data_refuses_and_the_first_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let gateway = crate::gateway(dir.path());
