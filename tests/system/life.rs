@@ -262,3 +262,52 @@ async fn malformed_messages_are_answered_kept_and_can_be_redriven() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_was_put_aside_can_be_redriven_to_an_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = crate::up(dir.path()).arg("--roles").arg("http-shim,router").ready();
+    let client = Client::new(&gateway.http());
+    let observer = Observer::connect(&gateway.nats()).await;
+    let accepted = client.send(client.chat("mock").header("prefer", "respond-async")).await;
+    let id = accepted.body["id"].as_str().unwrap().to_owned();
+    let call =
+        eventually("the call waits", PATIENCE, || async { observer.contents("LLM_CALL").await.pop() }).await;
+    // As an operator finds it after ten deliveries: the whole call, its reason, and the request recorded as dead.
+    let bus = observer.bus(&gateway.nats()).await;
+    let (mut envelope, body, _) = domain::Envelope::decode(&call.2.clone().into()).unwrap();
+    let err = domain::ApiError::new(500, "dead_lettered", "put aside");
+    let (outcome, answer) =
+        domain::Outcome::error(&envelope, domain::outcome::Kind::Dead, &err, bus.clock().now());
+    bus.end(&envelope, &outcome, &answer, bus::requests::Ending::default()).await.unwrap();
+    envelope.asynchronous = true;
+    let mut headers = HeaderMap::new();
+    headers.insert("Pointsman-Subject", call.0.as_str());
+    headers.insert("Pointsman-Reason", "delivered 11 times without an ending");
+    let letter = envelope.encode(&body, &[]);
+    observer
+        .js()
+        .publish_with_headers("llm.dead.provider-worker", headers, letter)
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    observer.js().get_stream("LLM_CALL").await.unwrap().purge().await.unwrap();
+    assert_eq!(client.wait_for(&id, PATIENCE).await["status"], "dead");
+
+    let data = dir.path().join("data").display().to_string();
+    let _worker = crate::pointsman(dir.path(), &["run", "provider-worker", "--nats"])
+        .arg(gateway.nats())
+        .arg("--data-dir")
+        .arg(data)
+        .ready();
+    let redriven =
+        crate::pointsman(dir.path(), &["dead", "redrive", "all", "--nats"]).arg(gateway.nats()).finish();
+    assert!(redriven.status.success(), "{redriven:?}");
+    eventually("it is answered", PATIENCE, || async {
+        let (outcome, _) = observer.outcome(&id).await?;
+        (outcome.kind.as_str() == "answered").then_some(())
+    })
+    .await;
+    assert_eq!(observer.depth("LLM_DEAD").await, 0);
+}

@@ -9,6 +9,7 @@ mod interface;
 mod life;
 mod routing;
 mod secrets;
+mod storage;
 mod structure;
 
 use std::path::Path;

@@ -42,6 +42,10 @@ pub struct Options {
     pub result_ttl_async: Duration,
     /// Bodies above this many bytes travel by object store.
     pub inline_body: usize,
+    /// Bytes that streams may take where the broker sets the account no limit.
+    pub store_limit: u64,
+    /// Bytes that waiting requests may take; None: as many as the broker has room for.
+    pub request_bytes: Option<i64>,
 }
 
 /// State of the connection. `epoch` counts the times it was established.
@@ -285,8 +289,25 @@ async fn dial(options: &Options, link: watch::Sender<Link>) -> anyhow::Result<as
             .await
             .with_context(|| format!("read the NATS credentials file {}", file.display()))?;
     }
-    let servers: Vec<String> = options.url.split(',').map(|s| s.trim().to_owned()).collect();
-    connect.connect(servers).await.with_context(|| format!("connect to {}", options.url))
+    let servers: Result<Vec<async_nats::ServerAddr>, _> =
+        options.url.split(',').map(|s| s.trim().parse()).collect();
+    let servers =
+        servers.with_context(|| format!("`{}`: write nats://host:port", without_password(&options.url)))?;
+    // The client library reads the addresses only.
+    if let Some(user) = servers.iter().find(|s| s.has_user_pass()) {
+        let (name, password) = (user.username().unwrap_or_default(), user.password().unwrap_or_default());
+        connect = connect.user_and_password(name.to_owned(), password.to_owned());
+    }
+    connect.connect(servers).await.with_context(|| format!("connect to {}", without_password(&options.url)))
+}
+
+/// The addresses as they may be shown.
+fn without_password(urls: &str) -> String {
+    let one = |url: &str| match url.rsplit_once('@') {
+        Some((_, host)) => format!("nats://…@{host}"),
+        None => url.to_owned(),
+    };
+    urls.split(',').map(one).collect::<Vec<_>>().join(",")
 }
 
 fn observe(link: &watch::Sender<Link>, event: &async_nats::Event) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{DirectGetErrorKind, RawMessageErrorKind};
 use bytes::Bytes;
-use domain::Timestamp;
+use domain::outcome::Kind;
+use domain::{BodyRef, Envelope, Record, RequestId, Timestamp, Workspace};
 use futures::TryStreamExt as _;
 use serde::Serialize;
 
@@ -51,8 +52,8 @@ pub struct ConsumerReport {
 pub struct Storage {
     /// Bytes in use.
     pub used: u64,
-    /// Bytes allowed; None: no limit is set for the account.
-    pub limit: Option<u64>,
+    /// Bytes allowed: the account's limit, else the one in our own settings.
+    pub limit: u64,
 }
 
 /// A message as it lies in a stream.
@@ -113,7 +114,8 @@ impl Bus {
         } else {
             (account.storage, account.limits.max_storage)
         };
-        Ok(Storage { used, limit: limit.and_then(|l| u64::try_from(l).ok()).filter(|l| *l > 0) })
+        let limit = limit.and_then(|l| u64::try_from(l).ok()).filter(|l| *l > 0);
+        Ok(Storage { used, limit: limit.unwrap_or(self.options().store_limit) })
     }
 
     /// Version of the broker.
@@ -177,9 +179,35 @@ impl Bus {
         Ok(counts)
     }
 
-    /// Sends a dead letter back to where it came from, and then forgets it.
+    /// Gives a dead letter another chance, and then forgets it. What was recorded as the request's end is taken back.
+    ///
+    /// A request goes to where it came from; a call or a failed attempt goes to the routers, who decide anew.
     pub async fn redrive(&self, letter: &Lying) -> Result<(), RedriveError> {
         let subject = letter.header(work::DEAD_SUBJECT).ok_or(RedriveError::NoSubject)?.to_owned();
+        match Envelope::decode(&letter.payload) {
+            Ok((envelope, body, failed)) => self.redrive_envelope(envelope, &body, &failed).await?,
+            Err(_) => self.redrive_as_it_was(letter, subject).await?,
+        }
+        Ok(self.delete_lying(subject::DEAD_STREAM, letter.sequence).await?)
+    }
+
+    async fn redrive_envelope(
+        &self,
+        envelope: Envelope,
+        body: &[u8],
+        failed: &[u8],
+    ) -> Result<(), RedriveError> {
+        self.take_back(&envelope.workspace, &envelope.request).await?;
+        let now = self.clock().now();
+        let allowed = envelope.deadline.since(envelope.accepted_at);
+        let queue = envelope.call.as_ref().map_or("redriven", |call| call.provider.as_str());
+        let queue = subject::token(queue);
+        let fresh = Envelope { call: None, result_seq: 0, deadline: now.plus(allowed), ..envelope };
+        self.fall_back(&queue, fresh.encode(body, failed), None).await?;
+        Ok(())
+    }
+
+    async fn redrive_as_it_was(&self, letter: &Lying, subject: String) -> Result<(), RedriveError> {
         let mut headers = Headers::new();
         for (name, value) in letter.headers() {
             let ours = [domain::headers::REASON, work::DEAD_SUBJECT];
@@ -187,8 +215,49 @@ impl Bus {
                 headers.insert(name.as_str(), value.as_str());
             }
         }
+        let chosen = letter.header(domain::headers::REQUEST_ID).and_then(|id| RequestId::parse(id).ok());
+        if let Some(request) = chosen {
+            self.take_back(&Workspace::default(), &request).await?;
+        }
         self.put(Put::new(subject, letter.payload.clone()).headers(headers)).await?;
-        Ok(self.delete_lying(subject::DEAD_STREAM, letter.sequence).await?)
+        Ok(())
+    }
+
+    /// Forgets that a request was refused or put aside, so that it may end again. An answer stays.
+    async fn take_back(&self, workspace: &Workspace, request: &RequestId) -> Result<(), RedriveError> {
+        let Some(stored) = self.result(workspace, request).await? else { return Ok(()) };
+        match &stored.record {
+            Record::Final(outcome) if matches!(outcome.kind, Kind::Answered) => Err(RedriveError::Answered),
+            _ => Ok(self.delete_lying(subject::RESULT_STREAM, stored.sequence).await?),
+        }
+    }
+
+    /// Deletes stored bodies that nobody can ask for any more: their request has ended and its outcome is forgotten,
+    /// or it ended and they are not its answer. Returns how many.
+    pub async fn forget_bodies(&self) -> anyhow::Result<usize> {
+        let store = self.js.get_object_store(subject::BODY_BUCKET).await?;
+        let mut objects = store.list().await?;
+        let (now, mut forgotten) = (self.clock().now(), 0);
+        while let Some(object) = objects.try_next().await? {
+            let stored_at = object.modified.map_or(0, |t| t.unix_timestamp_nanos() / 1_000_000);
+            let age = now.since(Timestamp(u64::try_from(stored_at).unwrap_or(0)));
+            let Some((request, part)) = object.name.split_once('.') else { continue };
+            let Ok(request) = RequestId::parse(request) else { continue };
+            let stored = self.result(&Workspace::default(), &request).await?;
+            let needed = match stored.as_ref().map(|s| &s.record) {
+                Some(Record::Final(outcome)) => {
+                    matches!(&outcome.body, BodyRef::Stored { object: o, .. } if *o == object.name)
+                }
+                Some(Record::Fence { .. }) => true,
+                // Before the end there is no outcome yet; afterwards an answer without one is forgotten.
+                None => part != "answer" || age < self.options().result_ttl,
+            };
+            if !needed && age > Duration::from_secs(60) {
+                store.delete(&object.name).await?;
+                forgotten += 1;
+            }
+        }
+        Ok(forgotten)
     }
 
     /// Deletes what idles: consumers of a target that had nothing to do for `idle`. Returns the targets dropped.
@@ -224,10 +293,13 @@ pub enum RedriveError {
     /// It does not say where it came from.
     #[error("the letter does not say which subject it came from")]
     NoSubject,
+    /// The request has been answered meanwhile.
+    #[error("the request has been answered meanwhile; delete the letter instead of redriving it")]
+    Answered,
     /// The broker did not take it.
     #[error(transparent)]
     Put(#[from] PutError),
-    /// It was sent, but could not be deleted.
+    /// Something could not be read or deleted.
     #[error(transparent)]
     Read(#[from] ReadError),
 }

@@ -57,6 +57,9 @@ impl Bus {
                 continue;
             };
             let epoch = self.epoch();
+            if let Err(err) = self.read_clock().await {
+                warn!(%err, "could not compare clocks");
+            }
             loop {
                 self.reread(&registry).await;
                 tokio::select! {

@@ -259,26 +259,30 @@ impl Bus {
             }
         };
         let ((), reported) =
-            tokio::join!(self.answer(envelope, outcome, body, how.gateway_told), self.report(&event));
+            tokio::join!(self.answer_unless(how.gateway_told, envelope, outcome, body), self.report(&event));
         reported?;
         self.discard(&envelope.body).await;
+        if let Some(failed) = envelope.failed.as_ref().filter(|f| f.body != outcome.body) {
+            self.discard(&failed.body).await;
+        }
         Ok(())
     }
 
-    /// Tells whoever waits.
-    async fn answer(&self, envelope: &Envelope, outcome: &Outcome, body: &Bytes, gateway_told: bool) {
+    async fn answer_unless(&self, gateway_told: bool, envelope: &Envelope, outcome: &Outcome, body: &Bytes) {
+        if !(gateway_told && matches!(envelope.reply, ReplyTo::Gateway(_))) {
+            self.answer(envelope, outcome, body).await;
+        }
+    }
+
+    /// Tells whoever waits how the request ended.
+    pub async fn answer(&self, envelope: &Envelope, outcome: &Outcome, body: &Bytes) {
         match &envelope.reply {
             ReplyTo::Nobody => {}
-            ReplyTo::Gateway(gateway) if !gateway_told => {
-                let frame = Frame::End {
-                    attempt: 0,
-                    offset: 0,
-                    outcome: Box::new(outcome.clone()),
-                    bytes: body.clone(),
-                };
+            ReplyTo::Gateway(gateway) => {
+                let (outcome, bytes) = (Box::new(outcome.clone()), body.clone());
+                let frame = Frame::End { attempt: 0, offset: 0, outcome, bytes };
                 self.send_frame(gateway, &envelope.request, &frame).await;
             }
-            ReplyTo::Gateway(_) => {}
             ReplyTo::Subject(subject) => {
                 self.send_with(subject.clone(), headers_of::answer(outcome), body.clone()).await;
             }

@@ -85,7 +85,10 @@ impl Bus {
             config.storage = StorageType::Memory;
         }
         match config.name.as_str() {
-            subject::REQUEST_STREAM => config.max_messages_per_subject = options.lane_backlog,
+            subject::REQUEST_STREAM => {
+                config.max_messages_per_subject = options.lane_backlog;
+                config.max_bytes = options.request_bytes.unwrap_or(-1);
+            }
             subject::CALL_STREAM => config.max_messages_per_subject = options.call_backlog,
             _ => {}
         }
@@ -245,6 +248,7 @@ fn compatible(found: &Config, wanted: &Config) -> Result<(), TopologyError> {
 fn differs(found: &Config, wanted: &Config) -> bool {
     found.subjects != wanted.subjects
         || found.max_messages_per_subject != wanted.max_messages_per_subject
+        || (wanted.max_bytes > 0 && found.max_bytes != wanted.max_bytes)
         || found.max_age != wanted.max_age
         || found.max_consumers != wanted.max_consumers
         || found.num_replicas != wanted.num_replicas

@@ -154,7 +154,8 @@ impl Puller {
                     failures += 1;
                 }
             }
-            if failures > 3 && self.stream == subject::CALL_STREAM && self.bus.is_up() && self.is_gone().await {
+            if failures > 3 && self.stream == subject::CALL_STREAM && self.bus.is_up() && self.is_gone().await
+            {
                 return;
             }
             tokio::select! {
@@ -211,13 +212,19 @@ impl Puller {
         }
     }
 
-    fn receive(&self, message: async_nats::Message, asked: &mut Asked, take: &mut impl FnMut(Job)) -> Result<(), &'static str> {
+    fn receive(
+        &self,
+        message: async_nats::Message,
+        asked: &mut Asked,
+        take: &mut impl FnMut(Job),
+    ) -> Result<(), &'static str> {
         if let Some(status) = message.status {
             return match status.as_u16() {
                 // An idle heartbeat or flow control; we ask for neither.
                 100 => Ok(()),
                 404 | 408 => {
-                    let left = header(message.headers.as_ref(), "Nats-Pending-Messages").and_then(|n| n.parse().ok());
+                    let left = header(message.headers.as_ref(), "Nats-Pending-Messages")
+                        .and_then(|n| n.parse().ok());
                     asked.forget(left.unwrap_or(usize::MAX));
                     Ok(())
                 }

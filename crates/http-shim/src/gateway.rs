@@ -108,8 +108,7 @@ impl Gateway {
     }
 
     fn judge(&self, storage: bus::inspect::Storage) {
-        let Some(limit) = storage.limit else { return };
-        let used = storage.used as f64 / limit as f64;
+        let used = storage.used as f64 / storage.limit.max(1) as f64;
         metrics::gauge!(metric::STORAGE_USED).set(used);
         let full = used * 100.0 >= f64::from(self.options.storage_percent);
         if self.full.swap(full, Ordering::Relaxed) != full {

@@ -23,6 +23,8 @@ pub(crate) fn options(settings: &Settings, url: &str, name: &str) -> bus::Option
         result_ttl: settings.limits.result_ttl,
         result_ttl_async: settings.limits.result_ttl_async,
         inline_body: settings.limits.inline_body.bytes(),
+        store_limit: settings.nats.max_store.bytes() as u64,
+        request_bytes: None,
     }
 }
 

@@ -115,7 +115,9 @@ impl Worker {
     async fn refuse(&self, delivery: &Delivery, task: &Task, kind: outcome::Kind, error: &ApiError) {
         // Whether this is the first delivery does not tell: a broker that was killed forgets the count.
         match self.ctx.bus().claim_of(&task.envelope.request, task.call.number).await {
-            Ok(Some(held)) if held.call == delivery.sequence => return self.lost(delivery, task, &held).await,
+            Ok(Some(held)) if held.call == delivery.sequence => {
+                return self.lost(delivery, task, &held).await;
+            }
             Ok(_) => {}
             Err(err) => return self.come_back(delivery, task, &err).await,
         }
@@ -175,21 +177,27 @@ impl Worker {
         outcome.headers.clone_from(&answer.headers);
         outcome.body = BodyRef::Inline { size: answer.body.len() };
         let inline = answer.body.len() <= self.ctx.bus().options().inline_body;
+        let mut told = false;
         if forwarded.is_some() || inline {
-            self.end_frame(task, &outcome, forwarded, &answer.body).await;
+            told = self.end_frame(task, &outcome, forwarded, &answer.body).await;
         }
         let (body, bytes) =
             self.ctx.bus().stow(&task.envelope.request, "answer", answer.body.clone()).await?;
         outcome.body = body;
         if forwarded.is_none() && !inline {
-            self.end_frame(task, &outcome, None, &Bytes::new()).await;
+            told = self.end_frame(task, &outcome, None, &Bytes::new()).await;
         }
-        self.end(task, attempt, &outcome, &bytes).await
+        self.end(task, attempt, &outcome, &bytes, told).await
     }
 
-    /// The gateway may have its answer before it is recorded.
-    async fn end_frame(&self, task: &Task, outcome: &Outcome, forwarded: Option<u64>, body: &Bytes) {
-        let ReplyTo::Gateway(gateway) = &task.envelope.reply else { return };
+    /// The gateway may have its answer before it is recorded. Returns whether it has.
+    async fn end_frame(&self, task: &Task, outcome: &Outcome, forwarded: Option<u64>, body: &Bytes) -> bool {
+        let ReplyTo::Gateway(gateway) = &task.envelope.reply else { return false };
+        // After a long time, or a pause of this process, the attempt may have been given up for lost.
+        let took = outcome.finished_at.since(task.started_at);
+        if took >= self.ctx.bus().options().ack_wait / 2 && !self.owns(&task.envelope).await {
+            return false;
+        }
         let frame = Frame::End {
             attempt: task.call.number,
             offset: forwarded.unwrap_or(0),
@@ -197,6 +205,16 @@ impl Worker {
             bytes: if forwarded.is_some() { Bytes::new() } else { body.clone() },
         };
         self.ctx.bus().send_frame(gateway, &task.envelope.request, &frame).await;
+        true
+    }
+
+    /// Whether an ending of ours would win now.
+    pub(crate) async fn owns(&self, envelope: &Envelope) -> bool {
+        match self.ctx.bus().result(&envelope.workspace, &envelope.request).await {
+            Ok(None) => envelope.result_seq == 0,
+            Ok(Some(stored)) => stored.sequence == envelope.result_seq,
+            Err(_) => false,
+        }
     }
 
     /// A stream that the caller has seen the beginning of: no other target can continue it.
@@ -211,10 +229,10 @@ impl Worker {
         outcome.content_type = "text/event-stream".to_owned();
         outcome.truncated = true;
         outcome.body = BodyRef::Inline { size: made.sent.len() };
-        self.end_frame(task, &outcome, made.forwarded, &Bytes::new()).await;
+        let told = self.end_frame(task, &outcome, made.forwarded, &Bytes::new()).await;
         let (body, bytes) = self.ctx.bus().stow(&task.envelope.request, "answer", made.sent.clone()).await?;
         outcome.body = body;
-        self.end(task, attempt, &outcome, &bytes).await
+        self.end(task, attempt, &outcome, &bytes, told).await
     }
 
     /// The request ends with this attempt, without an answer.
@@ -227,8 +245,8 @@ impl Worker {
     ) -> anyhow::Result<()> {
         let (outcome, body) = Outcome::error(&task.envelope, kind, error, attempt.finished_at);
         let outcome = Outcome { attempts: with(&task.envelope.attempts, attempt), ..outcome };
-        self.end_frame(task, &outcome, None, &body).await;
-        self.end(task, attempt, &outcome, &body).await
+        let told = self.end_frame(task, &outcome, None, &body).await;
+        self.end(task, attempt, &outcome, &body, told).await
     }
 
     async fn end(
@@ -237,9 +255,10 @@ impl Worker {
         attempt: &Attempt,
         outcome: &Outcome,
         body: &Bytes,
+        told: bool,
     ) -> anyhow::Result<()> {
         let bus = self.ctx.bus();
-        let how = Ending { reporting: Some(attempt), gateway_told: true };
+        let how = Ending { reporting: Some(attempt), gateway_told: told };
         match bus.end(&task.envelope, outcome, body, how).await? {
             Ended::Won => Ok(()),
             Ended::Late(stored) => match &stored.record {

@@ -162,12 +162,7 @@ impl<'a> Forward<'a> {
             return true;
         }
         self.delivery.progress().await;
-        let envelope = &self.task.envelope;
-        let ours = match bus.result(&envelope.workspace, &envelope.request).await {
-            Ok(None) => envelope.result_seq == 0,
-            Ok(Some(stored)) => stored.sequence == envelope.result_seq,
-            Err(_) => false,
-        };
+        let ours = self.worker.owns(&self.task.envelope).await;
         if ours {
             self.certain = Instant::now();
         }

@@ -203,13 +203,17 @@ impl Router {
         Ok(stored.filter(|s| matches!(s.record, Record::Final(_))))
     }
 
+    /// The request has ended. Whoever ended it with an attempt reports that when its own message comes back;
+    /// an ending of ours without an attempt is reported again here.
     async fn answer_again(&self, delivery: &Delivery, envelope: &Envelope, stored: &Stored) {
         let Record::Final(outcome) = &stored.record else { return };
-        let last = outcome.attempts.last().map(|a| a.number);
-        match self.ctx.bus().end_again(envelope, stored, last).await {
-            Ok(()) => delivery.ack().await,
-            Err(err) => self.come_back(delivery, &envelope.request, &err).await,
+        let bus = self.ctx.bus();
+        if delivery.delivered == 1 || !outcome.attempts.is_empty() {
+            bus.answer(envelope, outcome, &stored.body).await;
+        } else if let Err(err) = bus.end_again(envelope, stored, None).await {
+            return self.come_back(delivery, &envelope.request, &err).await;
         }
+        delivery.ack().await;
     }
 
     /// The producer is told what was wrong; the message is kept for whoever has to find out why it was sent.

@@ -72,11 +72,7 @@ impl Router {
     }
 
     /// The request ended while this attempt ran. Its tokens were spent all the same.
-    async fn too_late(
-        &self,
-        envelope: &Envelope,
-        stored: &bus::requests::Stored,
-    ) -> Result<Step, Trouble> {
+    async fn too_late(&self, envelope: &Envelope, stored: &bus::requests::Stored) -> Result<Step, Trouble> {
         let Record::Final(outcome) = &stored.record else { return Ok(Step::Over) };
         let Some(attempt) = envelope.attempts.last() else { return Ok(Step::Over) };
         let recorded = outcome.attempts.iter().find(|a| a.number == attempt.number);

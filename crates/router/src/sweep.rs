@@ -19,6 +19,9 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// Most messages looked at in one sweep.
 const BATCH: usize = 5000;
 
+/// How often stored bodies are looked through.
+const BODIES_EVERY: Duration = Duration::from_secs(300);
+
 /// Waiting calls by position, as far as they have been seen.
 #[derive(Default)]
 struct Seen {
@@ -31,6 +34,7 @@ pub(crate) async fn run(router: Arc<Router>) {
     let every = router.options.sweep;
     let mut lease = 0;
     let mut seen = Seen::default();
+    let mut bodies_due = tokio::time::Instant::now() + BODIES_EVERY;
     loop {
         tokio::time::sleep(every).await;
         match router.ctx.bus().lease("sweeper", lease, every * 3).await {
@@ -47,6 +51,14 @@ pub(crate) async fn run(router: Arc<Router>) {
         }
         if let Err(err) = router.sweep(&mut seen).await {
             warn!(err = format!("{err:#}"), "the sweep was not finished; the next one goes on");
+        }
+        if tokio::time::Instant::now() >= bodies_due {
+            bodies_due = tokio::time::Instant::now() + BODIES_EVERY;
+            match router.ctx.bus().forget_bodies().await {
+                Ok(0) => {}
+                Ok(bodies) => info!(bodies, "forgot stored bodies that nobody can ask for"),
+                Err(err) => warn!(err = format!("{err:#}"), "could not look through the stored bodies"),
+            }
         }
     }
 }

@@ -129,6 +129,27 @@ impl Observer {
         &self.js
     }
 
+    /// The bus as the roles use it.
+    pub async fn bus(&self, url: &str) -> bus::Bus {
+        let options = bus::Options {
+            url: url.to_owned(),
+            credentials_file: None,
+            name: "observer".to_owned(),
+            replicas: 1,
+            memory: false,
+            lane_backlog: 1000,
+            call_backlog: 1000,
+            ack_wait: Duration::from_secs(30),
+            progress: Duration::from_secs(10),
+            result_ttl: Duration::from_secs(900),
+            result_ttl_async: Duration::from_secs(900),
+            inline_body: 256 * 1024,
+            store_limit: 1 << 30,
+            request_bytes: None,
+        };
+        bus::Bus::connect(options).await.expect("connect as a role does")
+    }
+
     /// Everything that lies in a stream: subject, headers and payload as text.
     pub async fn contents(&self, stream: &str) -> Vec<(String, String, Vec<u8>)> {
         let stream = self.js.get_stream(stream).await.expect("the stream exists");

@@ -135,11 +135,8 @@ async fn storage(bus: &Bus, settings: &Settings) -> Finding {
     match bus.storage().await {
         Err(err) => bad("storage", Verdict::Broken, format!("{err:#}"), "enable JetStream for this account"),
         Ok(storage) => {
-            let Some(limit) = storage.limit else {
-                return ok("storage", format!("{} bytes used, no limit set for the account", storage.used));
-            };
-            let percent = storage.used.saturating_mul(100) / limit.max(1);
-            let found = format!("{percent} % of {limit} bytes used");
+            let percent = storage.used.saturating_mul(100) / storage.limit.max(1);
+            let found = format!("{percent} % of {} bytes used", storage.limit);
             if percent >= u64::from(settings.limits.storage_percent) {
                 let fix = "new requests are refused; raise `nats.max_store`, or let the backlog drain";
                 return bad("storage", Verdict::Broken, found, fix);

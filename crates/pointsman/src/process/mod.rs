@@ -42,10 +42,11 @@ pub(crate) async fn up(
     let mut stop = Signals::listen()?;
     let supervised = start_broker(&settings, env).await?;
     let url = supervised.as_ref().map_or_else(|| settings.nats.url.clone(), |s| s.url.clone());
-    let bus = connect(&settings, &url, "up", &mut stop).await?;
+    let bus =
+        connect(&settings, &url, "up", request_bytes(&settings, supervised.is_some()), &mut stop).await?;
     let mock = Mock::start_if_wanted(&settings).await?;
     let key = register::sealing_key(&settings, Some(&data_dir))?;
-    register::settings(&bus, &settings, mock.as_ref().map(|m| m.url.as_str()), &key).await?;
+    register::settings(&bus, true, &settings, mock.as_ref().map(|m| m.url.as_str()), &key).await?;
     let roles = if wanted.is_empty() {
         None
     } else {
@@ -88,10 +89,10 @@ pub(crate) async fn run(run: cli::Run, output: Output, settings: Settings) -> an
     let metrics = start_telemetry(&settings)?;
     let mut stop = Signals::listen()?;
     let url = link::url(&settings)?;
-    let bus = connect(&settings, &url, "run", &mut stop).await?;
+    let bus = connect(&settings, &url, "run", None, &mut stop).await?;
     let key = register::sealing_key(&settings, None)?;
     if !settings.providers.is_empty() || settings.route.is_some() {
-        register::settings(&bus, &settings, None, &key).await?;
+        register::settings(&bus, false, &settings, None, &key).await?;
     }
     let socket = listener::bind(listen, run.reuse_port || settings.http.reuse_port)?;
     let serving = Serving { bus: bus.clone(), settings: settings.clone(), key, metrics };
@@ -134,10 +135,17 @@ fn colour() -> bool {
 }
 
 /// Connects, waiting as long as it takes: a broker may come later. Creates or updates the streams.
-async fn connect(settings: &Settings, url: &str, what: &str, stop: &mut Signals) -> anyhow::Result<Bus> {
+async fn connect(
+    settings: &Settings,
+    url: &str,
+    what: &str,
+    request_bytes: Option<i64>,
+    stop: &mut Signals,
+) -> anyhow::Result<Bus> {
     let name = format!("pointsman-{what}-{}", std::process::id());
     let connecting = async {
-        let bus = Bus::connect(link::options(settings, url, &name)).await?;
+        let options = bus::Options { request_bytes, ..link::options(settings, url, &name) };
+        let bus = Bus::connect(options).await?;
         let mut wait = Duration::from_millis(200);
         loop {
             match bus.ensure_streams().await {
@@ -165,6 +173,12 @@ async fn connect(settings: &Settings, url: &str, what: &str, stop: &mut Signals)
         () = waiting => bail!("unreachable"),
         () = stop.wait() => bail!("stopped while waiting for the broker at {url}"),
     }
+}
+
+/// What producers may fill of our own broker, so that accepted work always finds room to finish.
+fn request_bytes(settings: &Settings, ours: bool) -> Option<i64> {
+    let bytes = settings.nats.max_store.bytes() / 100 * usize::from(settings.limits.storage_percent);
+    (ours && !settings.nats.storage.is_memory()).then(|| i64::try_from(bytes).unwrap_or(i64::MAX))
 }
 
 /// A nats-server of ours.

@@ -27,8 +27,11 @@ pub(crate) fn sealing_key(settings: &Settings, data_dir: Option<&DataDir>) -> an
 }
 
 /// Publishes providers and the default route. The mock answers while no provider is configured.
+///
+/// The `owner` of a broker (`up`) also takes out what its settings no longer name.
 pub(crate) async fn settings(
     bus: &Bus,
+    owner: bool,
     settings: &Settings,
     mock: Option<&str>,
     key: &PrivateKey,
@@ -57,6 +60,9 @@ pub(crate) async fn settings(
         } else if !providers.is_empty() && !settings.providers.contains_key(MOCK) {
             registry.providers.remove(MOCK);
             registry.mock = None;
+        }
+        if owner {
+            registry.providers.retain(|slug, _| slug == MOCK || settings.providers.contains_key(slug));
         }
         for (slug, entry) in &providers {
             registry.providers.insert(slug.clone(), entry.clone());
