@@ -5,6 +5,7 @@
 mod broker;
 mod duplicates;
 mod frozen;
+mod handover;
 mod leaving;
 
 use std::path::Path;

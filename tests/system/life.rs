@@ -311,3 +311,42 @@ async fn a_request_that_was_put_aside_can_be_redriven_to_an_answer() {
     .await;
     assert_eq!(observer.depth("LLM_DEAD").await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_longer_than_the_acknowledgement_wait_is_made_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = crate::up(dir.path()).set("work.ack_wait", "1s").set("work.progress", "300ms").ready();
+    let (client, mock) = (Client::new(&gateway.http()), Mock::at(&gateway.mock()));
+    let answer = client.send(client.chat("mock?delay=4s")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let rows = mock.rows("mock?delay=4s").await;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    let observer = Observer::connect(&gateway.nats()).await;
+    let id = &answer.headers["pointsman-request-id"];
+    let (outcome, _) = eventually("it is recorded", PATIENCE, || async { observer.outcome(id).await }).await;
+    assert!(outcome.attempts.len() == 1 && !outcome.attempts[0].duplicate_possible, "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_falls_silent_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mock = crate::pointsman(dir.path(), &["mock"]).ready();
+    let gateway = crate::up(dir.path())
+        .set("providers.slow.base_url", &mock.mock())
+        .set("providers.slow.idle_timeout", "500ms")
+        .set("providers.slow.first_byte_timeout", "700ms")
+        .set("providers.slow.total_timeout", "2s")
+        .ready();
+    let client = Client::new(&gateway.http());
+    let silent = client.send(client.chat("m?hang=headers")).await;
+    assert_eq!(silent.status, 408, "{}", silent.text);
+    assert!(silent.text.contains("700ms"), "{}", silent.text);
+    let mut body =
+        chat("m?chunks=9&hang=stream&hang-after=2", "one two three four five six seven eight nine");
+    body["stream"] = json!(true);
+    let cut = client.send(client.post_chat(&body)).await;
+    assert!(cut.text.contains("broke off") && cut.text.contains("500ms"), "{}", cut.text);
+    body["model"] = json!("m?chunks=50&gap=100ms&words=50");
+    let slow = client.send(client.post_chat(&body)).await;
+    assert!(slow.text.contains("broke off") && slow.text.contains("2s"), "{}", slow.text);
+}

@@ -1,8 +1,12 @@
 //! Bodies that are too large for a message.
 
+use std::time::Duration;
+
+use async_nats::jetstream::object_store::GetErrorKind;
 use bytes::Bytes;
 use domain::{BodyRef, RequestId};
 use tokio::io::AsyncReadExt as _;
+use tokio::time::Instant;
 
 use crate::{Bus, subject};
 
@@ -13,6 +17,23 @@ pub struct BodyError {
     verb: &'static str,
     object: String,
     reason: String,
+}
+
+/// How long a body is asked for again while the broker is away or has no leader for it.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("it does not exist (any more)")]
+    Gone,
+    #[error("{0}")]
+    Passing(String),
+}
+
+impl Trouble {
+    fn is_final(&self) -> bool {
+        matches!(self, Self::Gone)
+    }
 }
 
 impl Bus {
@@ -35,19 +56,37 @@ impl Bus {
         Ok((BodyRef::Stored { object, size }, Bytes::new()))
     }
 
-    /// The bytes of a body; `inline` are those that came with the message.
+    /// The bytes of a body; `inline` are those that came with the message. Rides out a broker that is away for a while.
     pub async fn fetch(&self, body: &BodyRef, inline: Bytes) -> Result<Bytes, BodyError> {
         let BodyRef::Stored { object, size } = body else { return Ok(inline) };
-        let failed = |reason: String| BodyError { verb: "fetch", object: object.clone(), reason };
-        let store =
-            self.js.get_object_store(subject::BODY_BUCKET).await.map_err(|err| failed(err.to_string()))?;
-        let mut reader = store.get(object.as_str()).await.map_err(|err| failed(err.to_string()))?;
-        let mut bytes = Vec::with_capacity(*size);
-        reader.read_to_end(&mut bytes).await.map_err(|err| failed(err.to_string()))?;
-        if bytes.len() != *size {
-            return Err(failed(format!("{} of {size} bytes", bytes.len())));
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.fetch_once(object, *size).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(reason) if Instant::now() >= until || reason.is_final() => {
+                    let reason = reason.to_string();
+                    return Err(BodyError { verb: "fetch", object: object.clone(), reason });
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+            self.wait_up().await;
         }
-        Ok(Bytes::from(bytes))
+    }
+
+    async fn fetch_once(&self, object: &str, size: usize) -> Result<Bytes, Trouble> {
+        let passing = |err: &dyn std::error::Error| Trouble::Passing(err.to_string());
+        let store = self.js.get_object_store(subject::BODY_BUCKET).await.map_err(|err| passing(&err))?;
+        let mut reader = match store.get(object).await {
+            Ok(reader) => reader,
+            Err(err) if err.kind() == GetErrorKind::NotFound => return Err(Trouble::Gone),
+            Err(err) => return Err(passing(&err)),
+        };
+        let mut bytes = Vec::with_capacity(size);
+        reader.read_to_end(&mut bytes).await.map_err(|err| passing(&err))?;
+        match bytes.len() == size {
+            true => Ok(Bytes::from(bytes)),
+            false => Err(Trouble::Passing(format!("{} of {size} bytes", bytes.len()))),
+        }
     }
 
     /// Forgets a body that nobody needs any more. Best effort: the bucket forgets by age as well.

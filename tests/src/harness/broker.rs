@@ -102,8 +102,10 @@ fn spawn(binary: &Path, dir: &Path, port: u16, options: &str) -> Child {
     command.spawn().expect("start nats-server")
 }
 
-/// A port that was free a moment ago: a broker that is to be restarted needs a fixed one.
+/// A port that was free a moment ago: a broker that is to be restarted needs a fixed one. It lies below those that
+/// outgoing connections get (from 32768 on Linux), so that none of them takes it while the broker is down.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("bind a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let ports = std::iter::repeat_with(|| rand::random_range(20_000..32_000));
+    ports.take(1000).find(free).expect("one of a thousand ports is free")
 }

@@ -102,13 +102,19 @@ pub(crate) fn entry(slug: &str, settings: &settings::Provider, key: &PublicKey) 
         },
         credential: credential.map(|secret| key.seal(secret)).transpose()?,
         concurrency: settings.concurrency.unwrap_or(base.concurrency),
-        timeouts: Timeouts {
-            connect: settings.connect_timeout.unwrap_or(base.timeouts.connect),
-            first_byte: settings.first_byte_timeout.unwrap_or(base.timeouts.first_byte),
-            idle: settings.idle_timeout.unwrap_or(base.timeouts.idle),
-            total: settings.total_timeout.unwrap_or(base.timeouts.total),
-        },
+        timeouts: timeouts(settings, base.timeouts),
         headers: settings.headers.clone(),
         models: settings.models.clone(),
     })
+}
+
+/// What the settings say; what they leave to its default is not longer than the total.
+fn timeouts(settings: &settings::Provider, base: Timeouts) -> Timeouts {
+    let total = settings.total_timeout.unwrap_or(base.total);
+    Timeouts {
+        connect: settings.connect_timeout.unwrap_or(base.connect.min(total)),
+        first_byte: settings.first_byte_timeout.unwrap_or(base.first_byte.min(total)),
+        idle: settings.idle_timeout.unwrap_or(base.idle),
+        total,
+    }
 }

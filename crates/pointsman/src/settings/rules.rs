@@ -208,14 +208,15 @@ fn provider_headers(rules: &mut Rules, slug: &str, entry: &Provider) {
 
 fn provider_times(rules: &mut Rules, slug: &str, entry: &Provider) {
     let key = |name: &str| format!("providers.{slug}.{name}_timeout");
-    let base = catalogue::TIMEOUTS;
-    let total = entry.total_timeout.unwrap_or(base.total);
+    // What is left to its default gives way to an explicit total, so only explicit times can contradict each other.
+    let total = entry.total_timeout.unwrap_or(catalogue::TIMEOUTS.total);
     for (name, time) in [
-        ("connect", entry.connect_timeout.unwrap_or(base.connect)),
-        ("first_byte", entry.first_byte_timeout.unwrap_or(base.first_byte)),
-        ("idle", entry.idle_timeout.unwrap_or(base.idle)),
-        ("total", total),
+        ("connect", entry.connect_timeout),
+        ("first_byte", entry.first_byte_timeout),
+        ("idle", entry.idle_timeout),
+        ("total", entry.total_timeout),
     ] {
+        let Some(time) = time else { continue };
         rules.some_time(time, &key(name));
         // Waiting between pieces ends with the call anyway, so a long `idle` only has no effect.
         let message = format!("`{}` is longer than `{}`", key(name), key("total"));

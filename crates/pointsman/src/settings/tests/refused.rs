@@ -198,11 +198,11 @@ x-bad = "a\nb"
         ],
     );
     refuses_all(
-        "[providers.openai]\ntotal_timeout = '1m'",
+        "[providers.openai]\nfirst_byte_timeout = '2m'\ntotal_timeout = '1m'",
         &[("POINTSMAN_PROVIDERS__OPENAI__BASE_URL", "nowhere")],
         &["work.progress=11s"],
         &[
-            "pointsman.toml:2:17: `providers.openai.first_byte_timeout` is longer than \
+            "pointsman.toml:2:22: `providers.openai.first_byte_timeout` is longer than \
              `providers.openai.total_timeout`",
             "--set work.progress: `work.ack_wait` has to be at least three times `work.progress`: \
              else one late sign of life hands a running call to another worker",
