@@ -39,3 +39,21 @@ pub(crate) fn local_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     domain::time::millis(since)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skewed_clock_is_corrected_and_noise_is_not() {
+        let clock = Clock::default();
+        let local = local_ms();
+        clock.correct_between(local + 90_000, local - 10, local + 10);
+        assert_eq!(clock.offset_ms(), 90_000, "this machine is behind");
+        assert!(clock.now().0 >= local + 90_000);
+        clock.correct_between(local - 5_000, local, local);
+        assert_eq!(clock.offset_ms(), -5_000, "this machine is ahead");
+        clock.correct_between(local + 8, local - 10, local + 10);
+        assert_eq!(clock.offset_ms(), 0, "less than the round trip is noise");
+    }
+}
