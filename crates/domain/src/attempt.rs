@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Timestamp, Usage};
+use crate::{Call, Timestamp, Usage};
 
 /// Why an attempt did not bring an answer, as far as the next decision cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -127,6 +127,46 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// An attempt of which nothing is known yet but where it went and when.
+    pub fn new(
+        number: u32,
+        path: &str,
+        provider: &str,
+        started_at: Timestamp,
+        finished_at: Timestamp,
+    ) -> Self {
+        Self {
+            number,
+            path: path.to_owned(),
+            provider: provider.to_owned(),
+            status: None,
+            error: None,
+            message: None,
+            retry_after_ms: None,
+            started_at,
+            finished_at,
+            first_byte_ms: None,
+            queued_ms: 0,
+            model: None,
+            model_answered: None,
+            usage: None,
+            worker: None,
+            duplicate_possible: false,
+        }
+    }
+
+    /// An attempt whose worker vanished after it had claimed the call: the provider may have been called.
+    pub fn lost(call: &Call, worker: &str, claimed_at: Timestamp, now: Timestamp) -> Self {
+        Self {
+            error: Some(ErrorClass::Lost),
+            message: Some("the worker vanished during the call".to_owned()),
+            queued_ms: crate::time::millis(claimed_at.since(call.decided_at)),
+            worker: Some(worker.to_owned()),
+            duplicate_possible: true,
+            ..Self::new(call.number, &call.path, &call.provider, claimed_at, now)
+        }
+    }
+
     /// Whether this attempt brought a complete answer with a 2xx status.
     pub fn is_success(&self) -> bool {
         self.error.is_none() && self.status.is_some_and(|s| (200..300).contains(&s))

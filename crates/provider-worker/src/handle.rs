@@ -339,23 +339,19 @@ impl Worker {
     }
 
     fn attempt(&self, task: &Task, made: &Made) -> Attempt {
+        let call = &task.call;
         Attempt {
-            number: task.call.number,
-            path: task.call.path.clone(),
-            provider: task.call.provider.clone(),
             status: Some(made.status),
             error: made.error,
             message: made.message.clone(),
             retry_after_ms: made.retry_after_ms,
-            started_at: task.started_at,
-            finished_at: self.ctx.clock().now(),
             first_byte_ms: made.first_byte.map(domain::time::millis),
-            queued_ms: domain::time::millis(task.started_at.since(task.call.decided_at)),
-            model: providers::openai::model(task.envelope.model.as_deref(), &task.call.override_params),
+            queued_ms: domain::time::millis(task.started_at.since(call.decided_at)),
+            model: providers::openai::model(task.envelope.model.as_deref(), &call.override_params),
             model_answered: made.told.model.clone(),
             usage: made.told.usage,
             worker: Some(self.id.clone()),
-            duplicate_possible: false,
+            ..Attempt::new(call.number, &call.path, &call.provider, task.started_at, self.ctx.clock().now())
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bus::state::Claim;
 use bus::work::Delivery;
 use bytes::Bytes;
-use domain::{Attempt, Envelope, ErrorClass, Record};
+use domain::{Attempt, Envelope, Record};
 use tracing::{debug, warn};
 
 use crate::handle::{Task, Worker};
@@ -55,27 +55,12 @@ impl Worker {
         let mut envelope: Envelope = task.envelope.clone();
         envelope.result_seq = sequence;
         envelope.attempts.push(Attempt {
-            number: task.call.number,
-            path: task.call.path.clone(),
-            provider: task.call.provider.clone(),
-            status: None,
-            error: Some(ErrorClass::Lost),
-            message: Some("the worker vanished during the call".to_owned()),
-            retry_after_ms: None,
-            started_at: held.at,
-            finished_at: self.ctx.clock().now(),
-            first_byte_ms: None,
-            queued_ms: domain::time::millis(held.at.since(task.call.decided_at)),
             model: providers::openai::model(task.envelope.model.as_deref(), &task.call.override_params),
-            model_answered: None,
-            usage: None,
-            worker: Some(held.worker.clone()),
-            duplicate_possible: true,
+            ..Attempt::lost(&task.call, &held.worker, held.at, self.ctx.clock().now())
         });
-        let failed = Bytes::new();
         envelope.failed = None;
         let queue = bus::subject::token(&task.call.provider);
-        let payload = envelope.encode(&task.body, &failed);
+        let payload = envelope.encode(&task.body, &[]);
         self.ctx.bus().fall_back(&queue, payload, envelope.traceparent.as_deref()).await.map(|_| ())
     }
 }

@@ -309,22 +309,10 @@ fn retries_if_answered(
 
 fn queue_full(target: &Target, number: u32, now: Timestamp) -> Attempt {
     Attempt {
-        number,
-        path: target.path.clone(),
-        provider: target.provider.clone(),
         status: Some(503),
         error: Some(ErrorClass::QueueFull),
         message: Some("the target's queue was full".to_owned()),
-        retry_after_ms: None,
-        started_at: now,
-        finished_at: now,
-        first_byte_ms: None,
-        queued_ms: 0,
-        model: None,
-        model_answered: None,
-        usage: None,
-        worker: None,
-        duplicate_possible: false,
+        ..Attempt::new(number, &target.path, &target.provider, now, now)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bus::inspect::Lying;
 use bus::requests::Ending;
 use bus::subject;
-use domain::{Attempt, Envelope, ErrorClass, Outcome, Timestamp, outcome};
+use domain::{Attempt, Envelope, Outcome, Timestamp, outcome};
 use tracing::{debug, info, warn};
 
 use crate::act::{Router, Trouble};
@@ -135,24 +135,8 @@ impl Router {
         let Some(call) = envelope.call.take() else { return Ok(()) };
         if let Ok(sequence) = bus.fence(&envelope, call.number).await? {
             envelope.result_seq = sequence;
-            let lost = Attempt {
-                number: call.number,
-                path: call.path,
-                provider: call.provider,
-                status: None,
-                error: Some(ErrorClass::Lost),
-                message: Some("the worker vanished during the call".to_owned()),
-                retry_after_ms: None,
-                started_at: claim.at,
-                finished_at: now,
-                first_byte_ms: None,
-                queued_ms: 0,
-                model: envelope.model.clone(),
-                model_answered: None,
-                usage: None,
-                worker: Some(claim.worker.clone()),
-                duplicate_possible: true,
-            };
+            let model = providers::openai::model(envelope.model.as_deref(), &call.override_params);
+            let lost = Attempt { model, ..Attempt::lost(&call, &claim.worker, claim.at, now) };
             envelope.attempts.push(lost.clone());
             let (outcome, body) = Outcome::error(&envelope, outcome::Kind::Expired, &overdue(), now);
             let how = Ending { reporting: Some(&lost), gateway_told: false };
