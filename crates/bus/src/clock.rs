@@ -27,7 +27,7 @@ impl Clock {
     /// Takes a reading: the broker said `broker_ms` between `before` and `after` (local milliseconds).
     pub(crate) fn correct_between(&self, broker_ms: u64, before: u64, after: u64) {
         let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
-        let offset = signed(broker_ms) - signed(before / 2 + after / 2);
+        let offset = signed(broker_ms) - signed(before + after.saturating_sub(before) / 2);
         // A difference below the round trip is noise, not skew.
         let noise = signed(after.saturating_sub(before)).max(5);
         self.offset_ms.store(if offset.abs() <= noise { 0 } else { offset }, Ordering::Relaxed);

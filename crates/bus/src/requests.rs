@@ -166,20 +166,22 @@ impl Bus {
         body: &Bytes,
         how: Ending<'_>,
     ) -> Result<Ended, EndError> {
-        let late = self.store_outcome(envelope, outcome, body).await?;
-        match late {
-            None => {
-                self.after_end(envelope, outcome, body, how).await?;
-                Ok(Ended::Won)
-            }
-            Some(stored) => {
-                debug!(request = %envelope.request, "another ending was first");
-                Ok(Ended::Late(Box::new(stored)))
-            }
+        let ended_by = how.reporting.map(|attempt| attempt.number);
+        let record = Record::Final(Box::new(Outcome { ended_by, ..outcome.clone() }));
+        let Some(stored) = self.store_outcome(envelope, outcome.asynchronous, &record, body).await? else {
+            self.after_end(envelope, outcome, body, how).await?;
+            return Ok(Ended::Won);
+        };
+        debug!(request = %envelope.request, "another ending was first");
+        if how.reporting.is_none() {
+            // Perhaps our own, by somebody who died before it was reported.
+            self.end_again(envelope, &stored, None).await?;
         }
+        Ok(Ended::Late(Box::new(stored)))
     }
 
-    /// Reports and answers again after a redelivery found the request ended: the reporter may have died in between.
+    /// Reports and answers again if this is what ended the request: the attempt, or (None) an ending of its own.
+    /// Whoever ended it may have died before that was done.
     pub async fn end_again(
         &self,
         envelope: &Envelope,
@@ -187,17 +189,30 @@ impl Bus {
         this: Option<u32>,
     ) -> Result<(), PutError> {
         let Record::Final(outcome) = &stored.record else { return Ok(()) };
-        let reporting = outcome.attempts.last().filter(|a| Some(a.number) == this);
-        if reporting.is_none() && this.is_some() {
+        if outcome.ended_by != this {
             return Ok(());
         }
+        let reporting = outcome.attempts.iter().rfind(|a| Some(a.number) == this);
         self.after_end(envelope, outcome, &stored.body, Ending { reporting, gateway_told: false }).await
     }
 
     /// Gives an attempt up for lost: its owner can no longer end the request. Returns the sequence that endings
     /// must expect from now on, or what ended the request meanwhile. Safe to repeat.
     pub async fn fence(&self, envelope: &Envelope, number: u32) -> Result<Result<u64, Stored>, EndError> {
-        let record = Record::Fence { attempt: number };
+        self.close_attempt(envelope, Record::Fence { attempt: number, settled: false }).await
+    }
+
+    /// Settles an attempt as failed, before anything is done about it: nobody can give it up for lost any more.
+    /// Returns as [`Bus::fence`] does. Safe to repeat.
+    pub async fn settle(&self, envelope: &Envelope, number: u32) -> Result<Result<u64, Stored>, EndError> {
+        self.close_attempt(envelope, Record::Fence { attempt: number, settled: true }).await
+    }
+
+    async fn close_attempt(
+        &self,
+        envelope: &Envelope,
+        record: Record,
+    ) -> Result<Result<u64, Stored>, EndError> {
         let put = Put::new(subject::result(&envelope.workspace, &envelope.request), record.encode(&[]))
             .expect(envelope.result_seq)
             .ttl(self.lifetime(envelope.deadline));
@@ -218,12 +233,12 @@ impl Bus {
     async fn store_outcome(
         &self,
         envelope: &Envelope,
-        outcome: &Outcome,
+        asynchronous: bool,
+        record: &Record,
         body: &Bytes,
     ) -> Result<Option<Stored>, EndError> {
         let options = self.options();
-        let ttl = if outcome.asynchronous { options.result_ttl_async } else { options.result_ttl };
-        let record = Record::Final(Box::new(outcome.clone()));
+        let ttl = if asynchronous { options.result_ttl_async } else { options.result_ttl };
         let put = Put::new(subject::result(&envelope.workspace, &envelope.request), record.encode(body))
             .expect(envelope.result_seq)
             .ttl(ttl);
@@ -233,7 +248,7 @@ impl Bus {
                 let there = self.result(&envelope.workspace, &envelope.request).await?;
                 match there {
                     // The echo of our own first offer.
-                    Some(stored) if stored.record == record => Ok(None),
+                    Some(stored) if stored.record == *record => Ok(None),
                     Some(stored) => Ok(Some(stored)),
                     None => Err(PutError::Unavailable("the outcome vanished".to_owned()).into()),
                 }

@@ -79,6 +79,9 @@ pub struct Outcome {
     /// What was tried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
+    /// The attempt whose event tells of this end; None: an event of its own does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<u32>,
     /// Nobody waited for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asynchronous: bool,
@@ -125,6 +128,7 @@ impl Outcome {
             accepted_at: envelope.accepted_at,
             finished_at: now,
             attempts: envelope.attempts.clone(),
+            ended_by: None,
             asynchronous: envelope.asynchronous,
             body: BodyRef::default(),
         }
@@ -135,10 +139,14 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record {
-    /// The attempt with this number was given up for lost: its owner may no longer answer.
+    /// The attempt with this number is over without an answer, in one way only: its owner may no longer answer, and
+    /// whoever finds its call later may no longer give it up.
     Fence {
-        /// The lost attempt.
+        /// The attempt.
         attempt: u32,
+        /// Its owner told how it failed. Otherwise it was given up for lost.
+        #[serde(default)]
+        settled: bool,
     },
     /// The request has ended.
     Final(Box<Outcome>),

@@ -262,7 +262,7 @@ impl Worker {
         match bus.end(&task.envelope, outcome, body, how).await? {
             Ended::Won => Ok(()),
             Ended::Late(stored) => match &stored.record {
-                Record::Fence { attempt: lost } => {
+                Record::Fence { attempt: lost, .. } => {
                     warn!(attempt = %task.id, lost, "this attempt had been given up for lost; its answer is dropped");
                     Ok(())
                 }

@@ -41,7 +41,7 @@ impl Worker {
             }
             Err(there) => match &there.record {
                 Record::Final(_) => bus.end_again(&task.envelope, &there, Some(number)).await,
-                // A later attempt is under way: whatever this message stood for is history.
+                // Its owner told how it failed before it vanished, or a later attempt is under way.
                 Record::Fence { .. } => Ok(()),
             },
         };

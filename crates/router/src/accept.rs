@@ -203,12 +203,12 @@ impl Router {
         Ok(stored.filter(|s| matches!(s.record, Record::Final(_))))
     }
 
-    /// The request has ended. Whoever ended it with an attempt reports that when its own message comes back;
-    /// an ending of ours without an attempt is reported again here.
+    /// The request has ended. Who asks again is answered again; a redelivery makes sure that an ending of its own
+    /// was reported.
     async fn answer_again(&self, delivery: &Delivery, envelope: &Envelope, stored: &Stored) {
         let Record::Final(outcome) = &stored.record else { return };
         let bus = self.ctx.bus();
-        if delivery.delivered == 1 || !outcome.attempts.is_empty() {
+        if delivery.delivered == 1 {
             bus.answer(envelope, outcome, &stored.body).await;
         } else if let Err(err) = bus.end_again(envelope, stored, None).await {
             return self.come_back(delivery, &envelope.request, &err).await;

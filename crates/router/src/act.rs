@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::requests::{Ended, Ending};
+use bus::requests::{Ended, Ending, Stored};
 use bus::work::Delivery;
 use bus::{PutError, subject};
 use bytes::Bytes;
 use domain::config::Target;
 use domain::next::{self, View};
 use domain::{
-    ApiError, Attempt, Call, Config, Envelope, ErrorClass, Next, Outcome, Refusal, Timestamp, outcome,
+    ApiError, Attempt, Call, Config, Envelope, ErrorClass, Event, Next, Outcome, Refusal, Timestamp, outcome,
 };
 use parking_lot::Mutex;
 use providers::resolve;
@@ -48,10 +48,12 @@ pub(crate) enum Trouble {
 
 /// A step that ended the request, or did not.
 pub(crate) enum Step {
-    /// The request goes on; the attempt that led here is still to be reported.
+    /// The request goes on; the attempt that led here has been reported.
     GoesOn,
-    /// The request has ended, by this or by somebody else.
+    /// The request has ended, or this input counts no more.
     Over,
+    /// The request has gone another way, as this record says.
+    Late(Box<Stored>),
 }
 
 impl Router {
@@ -83,6 +85,7 @@ impl Router {
         reporting: Option<&Attempt>,
         cancelled: bool,
     ) -> Result<Step, Trouble> {
+        let mut unreported = reporting;
         loop {
             let view = View {
                 now,
@@ -93,32 +96,64 @@ impl Router {
             };
             match next::next(config, &envelope.attempts, &view) {
                 Next::Call { target, after } if after < AT_ONCE => {
-                    match self.call(&mut envelope, config, target, body, &failed, now).await {
+                    let told = self.tell(&envelope, target, &mut unreported).await;
+                    let called = match told {
+                        Ok(()) => self.call(&mut envelope, config, target, body, &failed, now).await,
+                        Err(err) => Err(err),
+                    };
+                    match called {
                         Ok(()) => return Ok(Step::GoesOn),
                         Err(NotCalled::QueueFull) => {}
                         Err(NotCalled::Refused(err)) => {
-                            return self.end(&envelope, outcome::Kind::Refused, &err, reporting).await;
+                            return self.end(&envelope, outcome::Kind::Refused, &err, unreported).await;
                         }
                         Err(NotCalled::Trouble(trouble)) => return Err(trouble),
                     }
                 }
                 Next::Call { target, after } => {
+                    self.report(&envelope, &mut unreported).await?;
                     let queue = subject::token(&target.provider);
                     self.wait(&mut envelope, &queue, after, body, &failed).await?;
                     return Ok(Step::GoesOn);
                 }
                 Next::Park { after } => {
+                    self.report(&envelope, &mut unreported).await?;
                     envelope.attempts.retain(|a| a.error != Some(ErrorClass::QueueFull));
                     self.wait(&mut envelope, "parked", after.max(AT_ONCE), body, &failed).await?;
                     return Ok(Step::GoesOn);
                 }
-                Next::Answer(index) => return self.answer(&envelope, config, index, failed, reporting).await,
+                Next::Answer(index) => {
+                    return self.answer(&envelope, config, index, failed, unreported).await;
+                }
                 Next::GiveUp(refusal) => {
                     let (kind, err) = refusal_error(refusal);
-                    return self.end(&envelope, kind, &err, reporting).await;
+                    return self.end(&envelope, kind, &err, unreported).await;
                 }
             }
         }
+    }
+
+    /// Reports what led here, once it is certain that the request goes on at this target.
+    async fn tell(
+        &self,
+        envelope: &Envelope,
+        target: &Target,
+        unreported: &mut Option<&Attempt>,
+    ) -> Result<(), NotCalled> {
+        if unreported.is_some() {
+            resolve::resolve(target, &self.ctx.registry(), &self.options.trusted_hosts)?;
+            self.report(envelope, unreported).await.map_err(|err| NotCalled::Trouble(err.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Before the next attempt is made: a redelivery that finds the request further on does not report this one.
+    async fn report(&self, envelope: &Envelope, unreported: &mut Option<&Attempt>) -> Result<(), PutError> {
+        if let Some(attempt) = unreported.take() {
+            let event = Event::attempt_finished(envelope, &envelope.attempts, attempt, None);
+            self.ctx.bus().report(&event).await?;
+        }
+        Ok(())
     }
 
     async fn call(
@@ -224,7 +259,7 @@ impl Router {
             ..Outcome::blank(envelope, self.ctx.clock().now())
         };
         let how = Ending { reporting, gateway_told: false };
-        self.over(self.ctx.bus().end(envelope, &outcome, &body, how).await?, envelope)
+        Ok(over(self.ctx.bus().end(envelope, &outcome, &body, how).await?, envelope))
     }
 
     async fn end(
@@ -236,18 +271,7 @@ impl Router {
     ) -> Result<Step, Trouble> {
         let (outcome, body) = Outcome::error(envelope, kind, err, self.ctx.clock().now());
         let how = Ending { reporting, gateway_told: false };
-        self.over(self.ctx.bus().end(envelope, &outcome, &body, how).await?, envelope)
-    }
-
-    fn over(&self, ended: Ended, envelope: &Envelope) -> Result<Step, Trouble> {
-        match ended {
-            Ended::Won => Ok(Step::Over),
-            Ended::Late(_) => {
-                debug!(request = %envelope.request, "somebody else ended the request");
-                // The attempt that led here is reported by whoever asked for this step.
-                Ok(Step::GoesOn)
-            }
-        }
+        Ok(over(self.ctx.bus().end(envelope, &outcome, &body, how).await?, envelope))
     }
 
     pub(crate) async fn settle(&self, delivery: &Delivery, settled: Result<Step, Trouble>) {
@@ -268,6 +292,16 @@ impl Router {
     ) {
         warn!(%request, %err, "trying again later");
         delivery.retry_after(Duration::from_secs(1)).await;
+    }
+}
+
+fn over(ended: Ended, envelope: &Envelope) -> Step {
+    match ended {
+        Ended::Won => Step::Over,
+        Ended::Late(there) => {
+            debug!(request = %envelope.request, "somebody else ended the request");
+            Step::Late(there)
+        }
     }
 }
 

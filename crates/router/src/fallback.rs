@@ -2,7 +2,7 @@
 
 use bus::work::{Delivery, MAX_DELIVERIES};
 use bytes::Bytes;
-use domain::{Envelope, Event, Record, outcome};
+use domain::{Envelope, ErrorClass, Event, Record, outcome};
 use tracing::{debug, error};
 
 use crate::act::{Router, Step, Trouble};
@@ -40,17 +40,25 @@ impl Router {
         // With a call it comes from a worker, whose attempt has not been reported; without, it is a due retry.
         let fresh = envelope.call.take().is_some();
         let bus = self.ctx.bus();
-        if let Some(stored) = bus.result(&envelope.workspace, &envelope.request).await? {
-            match &stored.record {
-                Record::Final(_) if fresh => return self.too_late(&envelope, &stored).await,
-                Record::Final(_) => return Ok(Step::Over),
-                Record::Fence { .. } if stored.sequence != envelope.result_seq => {
-                    // The attempt had been given up for lost and a later one is under way.
-                    debug!(request = %envelope.request, "a lost attempt came back; dropped");
-                    return Ok(Step::Over);
+        let elsewhere = match envelope.attempts.last().filter(|a| fresh && a.error != Some(ErrorClass::Lost))
+        {
+            // Before anything is done about it: after this nobody can give the attempt up for lost.
+            Some(attempt) => match bus.settle(&envelope, attempt.number).await? {
+                Ok(sequence) => {
+                    envelope.result_seq = sequence;
+                    None
                 }
-                Record::Fence { .. } => {}
+                Err(there) => Some(there),
+            },
+            None => bus.result(&envelope.workspace, &envelope.request).await?,
+        };
+        if let Some(stored) = elsewhere.filter(|there| there.sequence != envelope.result_seq) {
+            if fresh {
+                return self.too_late(&envelope, &stored).await;
             }
+            debug!(request = %envelope.request, "the request has gone another way; dropped");
+            bus.end_again(&envelope, &stored, None).await?;
+            return Ok(Step::Over);
         }
         let config = match self.configs.parse(&envelope.config, &envelope.routing) {
             Ok(config) => config,
@@ -65,10 +73,10 @@ impl Router {
         let attempt = envelope.attempts.last().filter(|_| fresh).cloned();
         let told = envelope.clone();
         let step = self.step(envelope, &config, body, failed, now, attempt.as_ref(), cancelled).await?;
-        if let (Step::GoesOn, Some(attempt)) = (&step, &attempt) {
-            bus.report(&Event::attempt_finished(&told, &told.attempts, attempt, None)).await?;
+        match step {
+            Step::Late(stored) if fresh => self.too_late(&told, &stored).await,
+            step => Ok(step),
         }
-        Ok(step)
     }
 
     /// The request ended while this attempt ran. Its tokens were spent all the same.
@@ -76,7 +84,7 @@ impl Router {
         let Record::Final(outcome) = &stored.record else { return Ok(Step::Over) };
         let Some(attempt) = envelope.attempts.last() else { return Ok(Step::Over) };
         let recorded = outcome.attempts.iter().find(|a| a.number == attempt.number);
-        if outcome.attempts.last().is_some_and(|last| last.number == attempt.number) {
+        if outcome.ended_by == Some(attempt.number) {
             // It ended the request itself, and whoever reported that may have died before it was done. The count of
             // deliveries does not tell: a broker that was killed forgets it.
             self.ctx.bus().end_again(envelope, stored, Some(attempt.number)).await?;

@@ -58,6 +58,7 @@ fn outcome(kind: Kind, last: u32, size: usize) -> Box<Outcome> {
         accepted_at: Timestamp(1),
         finished_at: Timestamp(2),
         attempts: (1..=last).map(tried).collect(),
+        ended_by: None,
         asynchronous: false,
         body: BodyRef::Inline { size },
     })
