@@ -68,7 +68,8 @@ impl Pulling {
                 ctx_jobs.job(async move {
                     let gauge = metrics::gauge!(telemetry::metric::IN_FLIGHT, "role" => crate::NAME);
                     gauge.increment(1);
-                    worker.handle(&job.delivery).await;
+                    // Boxed, because a future this large is moved several times before it runs.
+                    Box::pin(worker.handle(&job.delivery)).await;
                     gauge.decrement(1);
                     drop(job.permit);
                 });

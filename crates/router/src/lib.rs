@@ -72,7 +72,8 @@ fn start(ctx: &Ctx, router: &Arc<Router>, puller: Puller, input: Input) {
         let take = |job: Job| {
             let router = Arc::clone(&router);
             ctx_jobs.job(async move {
-                handle(&router, &job.delivery, input).await;
+                // Boxed, because a future this large is moved several times before it runs.
+                Box::pin(handle(&router, &job.delivery, input)).await;
                 drop(job.permit);
             });
         };
