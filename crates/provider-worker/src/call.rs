@@ -147,8 +147,11 @@ impl Worker {
             let body = collect(response, task.call.timeouts.idle)
                 .await
                 .map_or_else(|_| Bytes::new(), |(body, _)| body);
-            let message =
-                format!("status {status}: {}", String::from_utf8_lossy(&body[..body.len().min(200)]));
+            // Its words may repeat the prompt or the credential; only its code goes on record.
+            let message = match openai::error_code(&body) {
+                Some(code) => format!("status {status}, {code}"),
+                None => format!("status {status}"),
+            };
             let mut made = Made::failure(status, ErrorClass::of_status(status), message);
             made.retry_after_ms = retry_after;
             made.answer = Answer::Failed(Whole { status, content_type, headers, body });

@@ -149,12 +149,40 @@ pub struct Told {
 
 /// Reads a whole 2xx answer. The error says why it is no answer: not JSON, or an error in disguise.
 pub fn read_answer(body: &[u8]) -> Result<Told, String> {
-    let answer: Answer<'_> =
-        serde_json::from_slice(body).map_err(|err| format!("the answer is not a JSON object: {err}"))?;
+    let answer: Answer<'_> = serde_json::from_slice(body)
+        .map_err(|err| format!("the answer is not a JSON object: {}", place(&err)))?;
     if let Some(error) = answer.error.filter(|e| e.get() != "null") {
-        return Err(format!("the answer has status 200 but holds an error: {}", cut(error.get())));
+        let code = error_code(body).unwrap_or_else(|| format!("{} bytes", error.get().len()));
+        return Err(format!("the answer has status 200 but holds an error: {code}"));
     }
     Ok(Told { model: answer.model, usage: answer.usage.map(Usage::from) })
+}
+
+/// Where a text stops being what it should be. Not the parser's own words, which quote the text.
+fn place(err: &serde_json::Error) -> String {
+    format!("line {}, column {}", err.line(), err.column())
+}
+
+/// The code, else the type, of an error answer: a word, never a sentence.
+pub fn error_code(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Failed {
+        error: Error,
+    }
+    #[derive(Deserialize)]
+    struct Error {
+        #[serde(default)]
+        code: Option<Value>,
+        #[serde(default, rename = "type")]
+        kind: Option<Value>,
+    }
+    let is_word = |text: &&str| {
+        (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b == b'.')
+    };
+    let Failed { error } = serde_json::from_slice(body).ok()?;
+    let words = [error.code, error.kind];
+    words.iter().flatten().filter_map(Value::as_str).find(is_word).map(str::to_owned)
 }
 
 /// What one event of a stream is.
@@ -168,7 +196,7 @@ pub enum StreamEvent {
     PieceWithUsage(Told),
     /// The end of the answer.
     Done,
-    /// An error in the middle of the stream, with its text.
+    /// An error in the middle of the stream, with its code.
     Error(String),
     /// Not JSON where JSON is promised.
     Malformed(String),
@@ -188,10 +216,12 @@ pub fn read_event(event: &[u8]) -> StreamEvent {
     }
     let answer: Answer<'_> = match serde_json::from_slice(data) {
         Ok(answer) => answer,
-        Err(err) => return StreamEvent::Malformed(err.to_string()),
+        Err(err) => return StreamEvent::Malformed(place(&err)),
     };
     if let Some(error) = answer.error.filter(|e| e.get() != "null") {
-        return StreamEvent::Error(cut(error.get()));
+        return StreamEvent::Error(
+            error_code(data).unwrap_or_else(|| format!("{} bytes", error.get().len())),
+        );
     }
     let empty =
         answer.choices.is_none_or(|c| c.get().bytes().filter(|b| !b.is_ascii_whitespace()).eq(*b"[]"));
@@ -211,10 +241,6 @@ pub fn passes_on(header: &str) -> bool {
     header.starts_with("x-ratelimit-")
         || header.starts_with("openai-")
         || matches!(header, "retry-after" | "retry-after-ms" | "x-ms-retry-after-ms" | "x-should-retry")
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(300).collect()
 }
 
 #[cfg(test)]
@@ -260,9 +286,22 @@ mod tests {
 
     #[test]
     fn errors_in_disguise_are_no_answers() {
-        assert!(read_answer(br#"{"error":{"message":"overloaded"}}"#).unwrap_err().contains("overloaded"));
+        assert!(read_answer(br#"{"error":{"code":"overloaded"}}"#).unwrap_err().contains("overloaded"));
         assert!(read_answer(b"<html>").unwrap_err().contains("not a JSON object"));
         assert!(read_answer(br#"{"error":null,"choices":[]}"#).is_ok());
+    }
+
+    #[test]
+    fn error_codes_are_words_and_nothing_else() {
+        let code = |body: &str| error_code(body.as_bytes());
+        assert_eq!(
+            code(r#"{"error":{"code":"invalid_api_key","message":"sk-1"}}"#).as_deref(),
+            Some("invalid_api_key")
+        );
+        assert_eq!(code(r#"{"error":{"code":null,"type":"server_error"}}"#).as_deref(), Some("server_error"));
+        assert_eq!(code(r#"{"error":{"code":"key sk-1 is wrong"}}"#), None);
+        assert_eq!(code(r#"{"error":{"code":"sk-Ab1"}}"#), None);
+        assert_eq!(code("<html>"), None);
     }
 
     #[test]
@@ -281,7 +320,7 @@ mod tests {
                 "data: {\"choices\":[{}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\n",
                 StreamEvent::PieceWithUsage(usage),
             ),
-            ("data: {\"error\":{\"message\":\"x\"}}\n\n", StreamEvent::Error("{\"message\":\"x\"}".into())),
+            ("data: {\"error\":{\"code\":\"gone\"}}\n\n", StreamEvent::Error("gone".into())),
         ] {
             assert_eq!(read_event(event.as_bytes()), expected, "{event}");
         }
