@@ -85,11 +85,6 @@ impl CoreMessage {
     pub fn header(&self, name: &str) -> Option<&str> {
         header(self.headers.as_ref(), name)
     }
-
-    /// The broker's word that nobody listens on the subject a request was sent to.
-    pub fn is_no_responders(&self) -> bool {
-        self.no_responders
-    }
 }
 
 impl From<async_nats::Message> for CoreMessage {

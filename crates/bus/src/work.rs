@@ -136,11 +136,6 @@ impl Puller {
         Self { bus: bus.clone(), stream, consumer, slots: Arc::new(Semaphore::new(slots)), most }
     }
 
-    /// Slots in use now.
-    pub fn slots(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.slots)
-    }
-
     /// Calls `take` for each message until `stop`, then returns. Jobs go on by themselves.
     /// Returns early when the consumer is gone.
     pub async fn run(&self, stop: &CancellationToken, mut take: impl FnMut(Job)) {

@@ -84,7 +84,7 @@ async fn dispatch(
         Command::Requests(requests) => commands::requests::run(requests, output, &settings).await,
         Command::Dead(dead) => commands::dead::run(dead, output, &settings).await,
         Command::Streams => commands::streams::run(output, &settings).await,
-        Command::Doctor => commands::doctor::run(output, &settings, &env).await,
+        Command::Doctor => commands::doctor::run(output, &settings).await,
         Command::Check(_) | Command::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
 }

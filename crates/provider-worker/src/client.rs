@@ -17,7 +17,7 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub(crate) fn new(_trusted_hosts: Vec<String>) -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         use rustls_platform_verifier::BuilderVerifierExt as _;
         let tls = rustls::ClientConfig::builder_with_provider(provider)

@@ -32,8 +32,6 @@ pub struct Options {
     pub slots: usize,
     /// Opens credentials.
     pub key: PrivateKey,
-    /// Hosts that callers may name although they are not public.
-    pub trusted_hosts: Vec<String>,
 }
 
 /// Runs until it has drained. Refuses to start with another sealing key than the one that is in use.
@@ -42,7 +40,7 @@ pub async fn run(ctx: Ctx, options: Options) -> anyhow::Result<()> {
     let running = Arc::new(Running::default());
     let worker = Arc::new(Worker {
         id: format!("w{:016x}", rand::random::<u64>()),
-        clients: Clients::new(options.trusted_hosts.clone())?,
+        clients: Clients::new()?,
         running: Arc::clone(&running),
         key: options.key.clone(),
         ctx: ctx.clone(),

@@ -12,24 +12,7 @@ fn config(json: &str) -> Config {
 }
 
 fn attempt(number: u32, path: &str, status: Option<u16>, error: Option<ErrorClass>) -> Attempt {
-    Attempt {
-        number,
-        path: path.to_owned(),
-        provider: "p".into(),
-        status,
-        error,
-        message: None,
-        retry_after_ms: None,
-        started_at: Timestamp(0),
-        finished_at: Timestamp(1000),
-        first_byte_ms: None,
-        queued_ms: 0,
-        model: None,
-        model_answered: None,
-        usage: None,
-        worker: None,
-        duplicate_possible: false,
-    }
+    Attempt { status, error, ..Attempt::new(number, path, "p", Timestamp(0), Timestamp(1000)) }
 }
 
 fn tried(history: &[(&str, u16)]) -> Vec<Attempt> {

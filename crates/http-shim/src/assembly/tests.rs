@@ -20,22 +20,8 @@ fn head(attempt: u32) -> Head {
 
 fn tried(number: u32) -> Attempt {
     Attempt {
-        number,
-        path: format!("config.targets[{number}]"),
-        provider: "mock".to_owned(),
         status: Some(200),
-        error: None,
-        message: None,
-        retry_after_ms: None,
-        started_at: Timestamp(1),
-        finished_at: Timestamp(2),
-        first_byte_ms: None,
-        queued_ms: 0,
-        model: None,
-        model_answered: None,
-        usage: None,
-        worker: None,
-        duplicate_possible: false,
+        ..Attempt::new(number, &format!("config.targets[{number}]"), "mock", Timestamp(1), Timestamp(2))
     }
 }
 

@@ -1,6 +1,5 @@
 //! `pointsman doctor`: what is wrong, and how to mend it.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -38,11 +37,7 @@ fn bad(check: &'static str, verdict: Verdict, found: impl Into<String>, fix: imp
     Finding { check, verdict, found: found.into(), fix: Some(fix.into()) }
 }
 
-pub(crate) async fn run(
-    output: Output,
-    settings: &Settings,
-    _env: &BTreeMap<String, String>,
-) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(output: Output, settings: &Settings) -> anyhow::Result<ExitCode> {
     let mut findings = Vec::new();
     match link::connect(settings).await {
         Err(err) => {

@@ -110,11 +110,8 @@ impl Roles {
             }
             Role::ProviderWorker => {
                 let ctx = self.ctx(provider_worker::NAME, bus, registry, &self.workers);
-                let options = provider_worker::Options {
-                    slots: settings.work.worker_slots,
-                    key: serving.key.clone(),
-                    trusted_hosts: settings.http.trusted_custom_hosts.clone(),
-                };
+                let options =
+                    provider_worker::Options { slots: settings.work.worker_slots, key: serving.key.clone() };
                 self.tasks.spawn(role::run(ctx, |ctx| provider_worker::run(ctx, options)));
             }
         }
