@@ -21,7 +21,7 @@ pub mod time;
 pub mod usage;
 
 pub use attempt::{Attempt, ErrorClass};
-pub use config::Config;
+pub use config::{Config, ConfigSource};
 pub use envelope::{BodyRef, Call, Envelope, ReplyTo};
 pub use error::ApiError;
 pub use event::Event;

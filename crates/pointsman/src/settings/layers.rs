@@ -264,10 +264,11 @@ impl Layers<'_> {
 }
 
 /// Keys that may be named without a section.
-const TOP_LEVEL: [&str; 11] = [
+const TOP_LEVEL: [&str; 13] = [
     "data_dir",
     "log",
     "http",
+    "auth",
     "nats",
     "limits",
     "deadlines",
@@ -275,6 +276,7 @@ const TOP_LEVEL: [&str; 11] = [
     "providers",
     "route",
     "sealing",
+    "secrets",
     "mock",
 ];
 

@@ -20,7 +20,8 @@ use serde_json::Value;
 pub use crate::settings::problem::{Place, SettingsError, SettingsErrors};
 pub use crate::settings::provider::{Provider, Secret};
 pub use crate::settings::sections::{
-    Deadlines, Http, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect, Sealing, Storage, Work,
+    Auth, Deadlines, Http, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect, Sealing, Secrets,
+    Storage, Work,
 };
 pub use crate::settings::units::{ByteSize, SyncInterval};
 
@@ -34,6 +35,8 @@ pub struct Settings {
     pub log: Log,
     /// The HTTP API.
     pub http: Http,
+    /// Who may use the gateway.
+    pub auth: Auth,
     /// The broker.
     pub nats: Nats,
     /// How much is kept, and for how long.
@@ -50,6 +53,8 @@ pub struct Settings {
     pub route: Option<Value>,
     /// The key that opens credentials.
     pub sealing: Sealing,
+    /// Where virtual keys may get credentials from, besides their own records.
+    pub secrets: Secrets,
     /// The mock provider.
     pub mock: Mock,
 }
@@ -60,6 +65,7 @@ impl Default for Settings {
             data_dir: PathBuf::from(".pointsman"),
             log: Log::default(),
             http: Http::default(),
+            auth: Auth::default(),
             nats: Nats::default(),
             limits: Limits::default(),
             deadlines: Deadlines::default(),
@@ -67,6 +73,7 @@ impl Default for Settings {
             providers: BTreeMap::new(),
             route: None,
             sealing: Sealing::default(),
+            secrets: Secrets::default(),
             mock: Mock::default(),
         }
     }

@@ -49,16 +49,17 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
     }
     route(&mut rules, settings);
     sealing(&mut rules, settings);
+    auth(&mut rules, settings);
     rules.0
 }
 
 fn http(rules: &mut Rules, settings: &Settings) {
     let http = &settings.http;
     rules.check(
-        http.listen.ip().is_loopback() || http.allow_remote_without_auth,
+        http.listen.ip().is_loopback() || settings.auth.mode.is_on(),
         &["http.listen"],
         "`http.listen` is open to other machines, and anybody there could use your providers: write `127.0.0.1`, \
-         or set `allow_remote_without_auth = true` behind something that authenticates",
+         or set `auth.mode = \"on\"` and give callers API keys",
     );
     rules.check(
         http.body_limit.bytes() > 0,
@@ -262,6 +263,21 @@ fn credential_in(value: &serde_json::Value) -> Option<&str> {
         serde_json::Value::Array(items) => items.iter().find_map(credential_in),
         _ => None,
     }
+}
+
+fn auth(rules: &mut Rules, settings: &Settings) {
+    let (secret, file) = (settings.auth.cluster_secret.expose(), &settings.auth.cluster_secret_file);
+    rules.check(
+        secret.is_empty() || file.is_empty(),
+        &["auth.cluster_secret_file", "auth.cluster_secret"],
+        "`auth.cluster_secret` and `auth.cluster_secret_file` exclude each other: leave one empty",
+    );
+    let decoded = base64::engine::general_purpose::STANDARD.decode(secret.trim());
+    rules.check(
+        secret.is_empty() || decoded.is_ok_and(|bytes| bytes.len() == 32),
+        &["auth.cluster_secret"],
+        "`auth.cluster_secret` has to be 32 bytes in base64, as `openssl rand -base64 32` prints them",
+    );
 }
 
 fn sealing(rules: &mut Rules, settings: &Settings) {

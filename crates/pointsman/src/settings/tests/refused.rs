@@ -134,7 +134,7 @@ worker_slots = 0
         text,
         &[
             "pointsman.toml:3:10: `http.listen` is open to other machines, and anybody there could use your \
-             providers: write `127.0.0.1`, or set `allow_remote_without_auth = true` behind something that authenticates",
+             providers: write `127.0.0.1`, or set `auth.mode = \"on\"` and give callers API keys",
             "pointsman.toml:4:14: `http.body_limit` of 0 would refuse every request: write for example `64MiB`",
             "pointsman.toml:6:7: `nats.url` has to be addresses like `nats://127.0.0.1:4222`, separated by commas",
             "pointsman.toml:7:12: `nats.replicas` has to be 1, 3 or 5, not 2: only odd numbers agree after a failure",
