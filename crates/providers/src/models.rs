@@ -92,11 +92,6 @@ pub fn configured(key: &str, entry: &Entry) -> Result<ModelInfo, String> {
     entry.over(base)
 }
 
-/// Whether any model of that provider is known by name.
-pub fn knows_provider(slug: &str) -> bool {
-    CATALOGUE.models.values().any(|info| info.provider == slug)
-}
-
 /// All models: those of the registry, and those known by name that it does not replace.
 #[derive(Clone, Copy)]
 pub struct View<'a> {

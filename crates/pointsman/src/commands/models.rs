@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::cli::{ModelOrder, Models, ModelsCommand, ModelsImport, ModelsList};
 use crate::output::{DIM, Output, styled, table};
 use crate::process::register;
-use crate::settings::{Model, Settings};
+use crate::settings::{MOST_MODELS, Model, Settings};
 
 pub(crate) fn run(models: Models, output: Output, settings: &Settings) -> anyhow::Result<ExitCode> {
     match models.command {
@@ -99,6 +99,10 @@ fn import(wanted: &ModelsImport, output: Output) -> anyhow::Result<ExitCode> {
         output.warn(format_args!("`{name}` is left out: {problem}"));
     }
     anyhow::ensure!(!imported.models.is_empty(), "no model of {} could be imported", wanted.file.display());
+    if imported.models.len() > MOST_MODELS {
+        let count = imported.models.len();
+        output.warn(format!("{count} models, but settings take {MOST_MODELS}: name those that you call"));
+    }
     let snippet = snippet(&imported)?;
     if let Some(path) = &wanted.output {
         std::fs::write(path, &snippet).with_context(|| format!("write {}", path.display()))?;

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 pub use crate::settings::problem::{Place, SettingsError, SettingsErrors};
 pub use crate::settings::provider::{Provider, Secret};
+pub(crate) use crate::settings::rules::MOST_MODELS;
 pub use crate::settings::sections::{
     Deadlines, Http, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect, Sealing, Storage, Work,
 };

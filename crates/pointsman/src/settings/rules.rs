@@ -226,29 +226,19 @@ fn provider_times(rules: &mut Rules, slug: &str, entry: &Provider) {
 }
 
 /// The registry is one message on the broker, of which models may take a part.
-const MOST_MODELS: usize = 1000;
+pub(crate) const MOST_MODELS: usize = 1000;
 
 fn models(rules: &mut Rules, settings: &Settings) {
     let count = settings.models.len();
     let message = format!(
-        "{count} models are configured, but at most {MOST_MODELS} can be: leave out what you do not call"
+        "{count} models are configured, but at most {MOST_MODELS} can be: leave out those that you do not call"
     );
     rules.check(count <= MOST_MODELS, &["models"], message);
     for (name, entry) in &settings.models {
         let key = format!("models.\"{name}\"");
         if let Err(problem) = providers::models::configured(name, entry) {
             rules.check(false, &[&format!("{key}.price"), &key], format!("`{key}`: {problem}"));
-            continue;
         }
-        let slug = name.split('/').next().unwrap_or_default();
-        let known = settings.providers.contains_key(slug)
-            || catalogue::find(slug).is_some()
-            || providers::models::knows_provider(slug);
-        rules.check(
-            known,
-            &[&key],
-            format!("`{key}`: the provider `{slug}` is neither known by name nor configured: add `[providers.{slug}]`"),
-        );
     }
 }
 

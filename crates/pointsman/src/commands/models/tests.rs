@@ -81,9 +81,7 @@ fn imported(text: &str, words: &[&str]) -> anyhow::Result<(Settings, String)> {
     run(parse(&words), Output::new(true), &Settings::default())?;
     let snippet = std::fs::read_to_string(&to)?;
     let env = std::collections::BTreeMap::new();
-    // A host that nobody knows has to be configured as a provider.
-    let set = ["providers.some-host.base_url=http://127.0.0.1:1".to_owned()];
-    let settings = Settings::load(Sources { file: Some(&to), env: &env, set: &set });
+    let settings = Settings::load(Sources { file: Some(&to), env: &env, set: &[] });
     Ok((settings.unwrap_or_else(|err| panic!("{err}")), snippet))
 }
 
