@@ -85,6 +85,7 @@ async fn dispatch(
         Command::Dead(dead) => commands::dead::run(dead, output, &settings).await,
         Command::Streams => commands::streams::run(output, &settings).await,
         Command::Doctor => commands::doctor::run(output, &settings).await,
+        Command::Models(models) => commands::models::run(models, output, &settings),
         Command::Check(_) | Command::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
 }

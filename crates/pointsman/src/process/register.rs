@@ -1,5 +1,6 @@
 //! From settings to the registry that every role reads.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -11,6 +12,7 @@ use bus::policy::PolicyView;
 use bus::seal::{Keyring, PrivateKey, PublicKey};
 use bytes::Bytes;
 use domain::envelope::{Auth, Timeouts};
+use domain::model::ModelInfo;
 use domain::policy::{ApiKey, ApiKeyKind, Caps, Defaults, Key, Scope, Stamp, Status};
 use domain::registry::Provider;
 use domain::{Registry, Slug, Timestamp, Workspace};
@@ -118,6 +120,7 @@ fn new_administrator(now: Timestamp) -> anyhow::Result<(Zeroizing<String>, ApiKe
 }
 
 /// Publishes providers and the default route. The mock answers while no provider is configured.
+/// Publishes providers, models and the default route. The mock answers while no provider is configured.
 ///
 /// The `owner` of a broker (`up`) also takes out what its settings no longer name.
 pub(crate) async fn settings(
@@ -137,6 +140,7 @@ pub(crate) async fn settings(
         let entry = entry(slug, provider, &public)?;
         providers.push((slug.clone(), entry));
     }
+    let models = models(&settings.models)?;
     let any_secret = providers.iter().any(|(_, p)| p.credential.is_some());
     let change = |registry: &mut Registry| {
         if any_secret {
@@ -158,6 +162,10 @@ pub(crate) async fn settings(
         for (slug, entry) in &providers {
             registry.providers.insert(slug.clone(), entry.clone());
         }
+        if owner {
+            registry.models.retain(|key, _| models.contains_key(key));
+        }
+        registry.models.extend(models.clone());
         registry.route = match (&settings.route, providers.is_empty(), mock) {
             (Some(route), _, _) => Some(route.clone()),
             (None, true, Some(_)) => Some(serde_json::json!({ "provider": MOCK })),
@@ -173,6 +181,17 @@ fn only(providers: &[(String, Provider)]) -> Option<serde_json::Value> {
         [(slug, _)] => Some(serde_json::json!({ "provider": slug })),
         _ => None,
     }
+}
+
+/// Models of the settings, whole: over what is known of them by name.
+pub(crate) fn models(
+    settings: &BTreeMap<String, settings::Model>,
+) -> anyhow::Result<BTreeMap<String, ModelInfo>> {
+    let whole = settings.iter().map(|(key, entry)| {
+        let info = providers::models::configured(key, entry);
+        info.map(|info| (key.clone(), info)).map_err(|problem| anyhow::anyhow!("models.\"{key}\": {problem}"))
+    });
+    whole.collect()
 }
 
 /// One provider: what the settings say, over what the catalogue knows.
