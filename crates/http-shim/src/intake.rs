@@ -35,7 +35,8 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<&'a str>;
 pub(crate) struct Intake<'a> {
     pub(crate) door: Door,
     pub(crate) operation: Operation,
-    pub(crate) facts: Facts,
+    /// What the body says, or what is wrong with it.
+    pub(crate) facts: Result<Facts, ApiError>,
     pub(crate) registry: &'a Registry,
     pub(crate) options: &'a Options,
     pub(crate) now: Timestamp,
@@ -79,8 +80,9 @@ impl Intake<'_> {
             asked.routing.api_key = sealer.callers_credential(&asked, get)?;
         }
         let config = parse(&asked)?;
-        self.check_targets(config.as_ref())?;
-        self.check_model(config.as_ref())?;
+        self.check_targets(config.as_ref(), &asked)?;
+        let facts = self.facts.clone()?;
+        self.check_model(config.as_ref(), &facts)?;
         if self.door == Door::Http {
             asked.forward = sealer.forwarded(config.as_ref(), &asked, get)?;
         }
@@ -93,7 +95,7 @@ impl Intake<'_> {
             chosen,
             operation: self.operation,
             lane,
-            facts: self.facts.clone(),
+            facts,
             deadline,
             asynchronous: asked.asynchronous,
             headers,
@@ -140,16 +142,18 @@ impl Intake<'_> {
         }
     }
 
-    fn check_targets(&self, config: Option<&Config>) -> Result<(), ApiError> {
-        for target in config.into_iter().flat_map(Config::targets) {
-            providers::resolve::resolve(target, self.registry, &self.options.trusted_hosts)?;
+    fn check_targets(&self, config: Option<&Config>, asked: &Asked) -> Result<(), ApiError> {
+        let Some(config) = config else { return providers::resolve::default_config(self.registry).map(drop) };
+        for target in config.targets() {
+            providers::resolve::resolve(target, self.registry, &self.options.trusted_hosts)
+                .map_err(|err| providers::resolve::blame(err, asked.config.as_deref(), &asked.routing))?;
         }
         Ok(())
     }
 
     /// A request that names no model is fine if every target brings its own.
-    fn check_model(&self, config: Option<&Config>) -> Result<(), ApiError> {
-        if self.facts.model.is_some() {
+    fn check_model(&self, config: Option<&Config>, facts: &Facts) -> Result<(), ApiError> {
+        if facts.model.is_some() {
             return Ok(());
         }
         let all_name_one =
@@ -171,9 +175,8 @@ fn parse(asked: &Asked) -> Result<Option<Config>, ApiError> {
         (None, Some(_)) => Config::from_headers(&asked.routing),
         (None, None) => return Ok(None),
     };
-    config
-        .map(Some)
-        .map_err(|err: ConfigError| ApiError::bad_request(&err.path, "invalid_config", err.to_string()))
+    let text = asked.config.as_deref().unwrap_or("{}");
+    config.map(Some).map_err(|err: ConfigError| ApiError::bad_config(text, &err))
 }
 
 impl Order {

@@ -15,7 +15,6 @@ use telemetry::TraceContext;
 use tracing::{debug, error, warn};
 
 use crate::act::{Router, Trouble};
-use crate::configs;
 
 /// A request that can be routed.
 pub(crate) struct Accepted {
@@ -83,7 +82,7 @@ impl Router {
         let text = match &options.config {
             Some(text) => text.clone(),
             None if options.routing.provider.is_some() => "{}".to_owned(),
-            None => configs::default_config(&self.ctx.registry())?,
+            None => providers::resolve::default_config(&self.ctx.registry())?,
         };
         let config = self.configs.parse(&text, &options.routing)?;
         refuse_clear_config(&text)?;

@@ -105,6 +105,7 @@ impl Router {
                         Ok(()) => return Ok(Step::GoesOn),
                         Err(NotCalled::QueueFull) => {}
                         Err(NotCalled::Refused(err)) => {
+                            let err = resolve::blame(err, Some(&envelope.config), &envelope.routing);
                             return self.end(&envelope, outcome::Kind::Refused, &err, unreported).await;
                         }
                         Err(NotCalled::Trouble(trouble)) => return Err(trouble),
@@ -369,11 +370,9 @@ fn refusal_error(refusal: Refusal) -> (outcome::Kind, ApiError) {
             (outcome::Kind::Cancelled, ApiError::new(499, "cancelled", "the request was cancelled"))
         }
         Refusal::NoTarget => {
-            let err = ApiError::new(
-                400,
-                "no_target",
-                "the config leads to no target: give one a positive `weight`",
-            );
+            let message = "the config leads to no target: give one a positive `weight`";
+            let err = ApiError::new(400, "no_target", message)
+                .in_portkeys_words("Query router did not resolve to any valid target");
             (outcome::Kind::Refused, err)
         }
     }
