@@ -7,6 +7,7 @@ mod crash;
 mod doors;
 mod interface;
 mod life;
+mod portkey;
 mod routing;
 mod secrets;
 mod storage;

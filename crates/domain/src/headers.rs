@@ -59,6 +59,35 @@ pub const TRACEPARENT: &str = "traceparent";
 /// Caller's own trace id.
 pub const TRACE_ID: &str = "x-portkey-trace-id";
 
+/// Caller's headers that go to the provider, a comma list.
+pub const FORWARD_HEADERS: &str = "x-portkey-forward-headers";
+
+/// On answers, under Portkey's name and ours: place of the target that answered.
+pub const OPTION_INDEX: [&str; 2] =
+    ["x-portkey-last-used-option-index", "x-pointsman-last-used-option-index"];
+/// On answers: retries made at the target that answered; -1: used up.
+pub const RETRY_COUNT: [&str; 2] = ["x-portkey-retry-attempt-count", "x-pointsman-retry-attempt-count"];
+/// On answers: provider that answered.
+pub const ANSWERED_BY: [&str; 2] = ["x-portkey-provider", "x-pointsman-provider"];
+/// On answers: whether the cache answered.
+pub const CACHE_STATUS: [&str; 2] = ["x-portkey-cache-status", "x-pointsman-cache-status"];
+/// On answers: the caller's trace id, or the one the request was given.
+pub const ANSWERED_TRACE: [&str; 2] = [TRACE_ID, "x-pointsman-trace-id"];
+/// On answers that are our own failure: `true`.
+pub const GATEWAY_EXCEPTION: [&str; 2] = ["x-portkey-gateway-exception", "x-pointsman-gateway-exception"];
+
+/// What an answer says of its way: names and values of headers.
+pub fn of_route(
+    path: Option<&str>,
+    provider: Option<&str>,
+    retry_count: i32,
+) -> Vec<([&'static str; 2], String)> {
+    let mut out = vec![(RETRY_COUNT, retry_count.to_string()), (CACHE_STATUS, "DISABLED".to_owned())];
+    out.extend(path.map(|path| (OPTION_INDEX, path.to_owned())));
+    out.extend(provider.map(|provider| (ANSWERED_BY, provider.to_owned())));
+    out
+}
+
 /// Longest inline config in bytes. The broker refuses more than 64 KiB of headers in all.
 pub const MAX_CONFIG: usize = 32 * 1024;
 
@@ -187,7 +216,7 @@ fn config(name: &str, value: &str, version: Option<&str>) -> Result<ConfigSource
     }
     if !value.trim_start().starts_with('{') {
         let message = "expected a JSON object, as in `{\"provider\":\"openai\"}`, or the id of a stored config, as in `pc-…`";
-        return Err(invalid(name, message));
+        return Err(invalid(name, message).in_portkeys_words(crate::error::NOT_JSON));
     }
     Ok(ConfigSource::Inline(value.to_owned()))
 }
@@ -250,7 +279,7 @@ fn routing<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<HeaderOptions, 
         api_key: text(CREDENTIAL),
         custom_host: text("x-portkey-custom-host"),
         request_timeout: get(timeout).map(|value| request_timeout(timeout, value)).transpose()?,
-        forward_headers: get("x-portkey-forward-headers").map(|list| {
+        forward_headers: get(FORWARD_HEADERS).map(|list| {
             list.split(',').map(|h| h.trim().to_ascii_lowercase()).filter(|h| !h.is_empty()).collect()
         }),
         retry_count: get(retries)

@@ -31,11 +31,10 @@ pub(crate) async fn ask(
         Some(id) if !id.is_empty() => id.to_owned(),
         _ => trace.trace_id(),
     };
-    let answered = match take(gateway, operation, &parts.headers, incoming, trace).await {
+    let mut response = match take(gateway, operation, &parts.headers, incoming, trace).await {
         Ok(question) => question.answer(gateway).await,
-        Err(err) => answer::error(&err),
+        Err(err) => answer::refusal(&err),
     };
-    let mut response = answered;
     answer::name_trace(response.headers_mut(), &trace_id);
     response
 }
@@ -60,7 +59,8 @@ async fn take(
     let body = body::read(headers, incoming, gateway.options.body_limit).await?;
     body::check_media_type(headers)?;
     let identity = gateway.admit(&|name| text(headers, name))?;
-    let facts = submit::facts(operation, &body).await?;
+    // Headers are judged first: what is wrong with them concerns every request of that client.
+    let facts = submit::facts(operation, &body).await;
     let intake = Intake {
         door: Door::Http,
         operation,
@@ -82,7 +82,7 @@ impl Question {
     async fn answer(self, gateway: &Arc<Gateway>) -> Response<Body> {
         let request = self.order.request.clone();
         self.answered(gateway).await.unwrap_or_else(|err| {
-            let mut response = answer::error(&err);
+            let mut response = answer::refusal(&err);
             answer::name_request(response.headers_mut(), &request);
             response
         })

@@ -43,7 +43,8 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<&'a str>;
 pub(crate) struct Intake<'a> {
     pub(crate) door: Door,
     pub(crate) operation: Operation,
-    pub(crate) facts: Facts,
+    /// What the body says, or what is wrong with it.
+    pub(crate) facts: Result<Facts, ApiError>,
     pub(crate) registry: &'a Registry,
     pub(crate) policy: &'a PolicyView,
     /// Whose request it is.
@@ -98,8 +99,9 @@ impl Intake<'_> {
             // The router goes on with the version that was checked here.
             asked.config = chosen.source();
         }
-        self.check_targets(config.as_ref())?;
-        self.check_model(config.as_ref())?;
+        self.check_targets(config.as_ref(), &chosen, &asked)?;
+        let facts = self.facts.clone()?;
+        self.check_model(config.as_ref(), &facts)?;
         if self.door == Door::Http {
             asked.forward = sealer.forwarded(config.as_ref(), &asked, get)?;
         }
@@ -117,7 +119,7 @@ impl Intake<'_> {
             chosen,
             operation: self.operation,
             lane,
-            facts: self.facts.clone(),
+            facts,
             deadline,
             asynchronous: asked.asynchronous,
             headers,
@@ -165,8 +167,10 @@ impl Intake<'_> {
         }
     }
 
-    fn check_targets(&self, config: Option<&Config>) -> Result<(), ApiError> {
-        let wanted = Wanted { operation: self.operation, model: self.facts.model.as_deref() };
+    fn check_targets(&self, config: Option<&Config>, chosen: &Chosen, asked: &Asked) -> Result<(), ApiError> {
+        let Some(config) = config else { return resolve::default_config(self.registry).map(drop) };
+        let model = self.facts.as_ref().ok().and_then(|facts| facts.model.as_deref());
+        let wanted = Wanted { operation: self.operation, model };
         self.policy.read(|policy| {
             let names = Names {
                 registry: self.registry,
@@ -175,11 +179,13 @@ impl Intake<'_> {
                 trusted_hosts: &self.options.trusted_hosts,
                 now: self.now,
             };
-            for target in config.into_iter().flat_map(Config::targets) {
+            for target in config.targets() {
                 match resolve::resolve(target, &names, wanted) {
                     // What a target cannot serve, another may.
                     Ok(_) | Err(Unresolved::Target(_)) => {}
-                    Err(Unresolved::Document(err)) => return Err(*err),
+                    Err(Unresolved::Document(err)) => {
+                        return Err(resolve::blame(*err, matches!(chosen, Chosen::Headers), &asked.routing));
+                    }
                 }
             }
             Ok(())
@@ -187,8 +193,8 @@ impl Intake<'_> {
     }
 
     /// A request that names no model is fine if every target brings its own.
-    fn check_model(&self, config: Option<&Config>) -> Result<(), ApiError> {
-        if self.facts.model.is_some() {
+    fn check_model(&self, config: Option<&Config>, facts: &Facts) -> Result<(), ApiError> {
+        if facts.model.is_some() {
             return Ok(());
         }
         let all_name_one =
@@ -211,9 +217,11 @@ fn parse(chosen: &Chosen, asked: &Asked) -> Result<Option<Config>, ApiError> {
         Chosen::Headers => Config::from_headers(&asked.routing),
         Chosen::Route | Chosen::Unseen(_) => return Ok(None),
     };
-    config
-        .map(Some)
-        .map_err(|err: ConfigError| ApiError::bad_request(&err.path, "invalid_config", err.to_string()))
+    let text = match chosen {
+        Chosen::Inline(text) => text.as_str(),
+        _ => "{}",
+    };
+    config.map(Some).map_err(|err: ConfigError| ApiError::bad_config(text, &err))
 }
 
 impl Order {

@@ -57,7 +57,7 @@ async fn take(gateway: &Gateway, question: &Question) -> Result<(Order, Bytes), 
     })?;
     let body = question.payload();
     let identity = gateway.admit(&|name| question.header(name))?;
-    let facts = submit::facts(operation, &body).await?;
+    let facts = submit::facts(operation, &body).await;
     let intake = Intake {
         door: Door::Nats,
         operation,
@@ -164,6 +164,7 @@ fn piece_headers(head: &Head, request: &RequestId, sequence: u64) -> Headers {
     if sequence == 0 {
         set(&mut out, headers::STATUS, &head.status.to_string());
         set(&mut out, "Content-Type", &head.content_type);
+        bus::headers_of::route(&mut out, Some(&head.path), Some(&head.provider), head.retry_count);
     }
     out
 }

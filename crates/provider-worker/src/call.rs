@@ -7,8 +7,8 @@ use std::time::Duration;
 use bus::work::Delivery;
 use bytes::{Bytes, BytesMut};
 use domain::ErrorClass;
-use providers::openai;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use providers::{failure, openai};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -19,6 +19,11 @@ use crate::secrets::NoSecret;
 
 /// Largest answer that is taken, in bytes.
 const MAX_ANSWER: usize = 256 * 1024 * 1024;
+
+const JSON: &str = "application/json";
+
+/// Most bytes of a provider's headers that are passed on.
+const MAX_HEADERS: usize = 8 * 1024;
 
 impl Worker {
     /// Makes the call and forwards a stream as it comes. Ends early when cancelled, at the deadline, and on stopping.
@@ -179,7 +184,8 @@ impl Worker {
             };
             let mut made = Made::failure(status, ErrorClass::of_status(status), message);
             made.retry_after_ms = retry_after;
-            made.answer = Answer::Failed(Whole { status, content_type, headers, body });
+            let body = failure::told(&task.call.provider, &body);
+            made.answer = Answer::Failed(Whole { status, content_type: JSON.to_owned(), headers, body });
             return made;
         }
         if task.envelope.stream && content_type.starts_with("text/event-stream") {
@@ -187,16 +193,26 @@ impl Worker {
         }
         match collect(response, task.call.timeouts.idle).await {
             Ok((body, first_byte)) => {
-                whole(Whole { status, content_type, headers, body }, first_byte - begun)
+                let answer = Whole { status, content_type, headers, body };
+                whole(&task.call.provider, answer, first_byte - begun)
             }
             Err(made) => made,
         }
     }
 }
 
-fn whole(answer: Whole, first_byte: Duration) -> Made {
+fn whole(provider: &str, answer: Whole, first_byte: Duration) -> Made {
     let invalid = |message: String| Made {
         first_byte: Some(first_byte),
+        answer: Answer::Failed(Whole {
+            status: 502,
+            content_type: JSON.to_owned(),
+            headers: answer.headers.clone(),
+            body: match openai::error_code(&answer.body) {
+                Some(_) => failure::told(provider, &answer.body),
+                None => failure::unusable(provider, &answer.body),
+            },
+        }),
         ..Made::failure(502, ErrorClass::InvalidAnswer, message)
     };
     if !answer.content_type.contains("json") {
@@ -285,9 +301,17 @@ fn content_type(headers: &HeaderMap) -> String {
 }
 
 fn passed_on(headers: &HeaderMap) -> BTreeMap<String, String> {
-    let kept = headers.iter().filter(|(name, _)| openai::passes_on(name.as_str()) || **name == RETRY_AFTER);
-    kept.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
-        .collect()
+    let kept = headers.iter().filter(|(name, _)| openai::passes_on(name.as_str()));
+    let texts =
+        kept.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
+    let mut room = MAX_HEADERS;
+    let fits = |(name, value): &(String, String)| {
+        let size = name.len() + value.len();
+        let fits = size <= room;
+        room -= if fits { size } else { 0 };
+        fits
+    };
+    texts.filter(fits).collect()
 }
 
 fn header_name(name: &str) -> Result<HeaderName, String> {

@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod catalogue;
+pub mod failure;
 pub mod models;
 pub mod openai;
 pub mod resolve;

@@ -1,6 +1,6 @@
 //! From a target in a config to a call in which nothing has to be looked up.
 
-use domain::config::Target;
+use domain::config::{HeaderOptions, Target};
 use domain::envelope::{Auth, Timeouts, VirtualKeyRef};
 use domain::policy::{self, Policy, Status, VirtualKey};
 use domain::registry::Provider;
@@ -46,6 +46,43 @@ pub fn unknown(path: &str, slug: &str, registry: &Registry) -> ApiError {
         known.join(", "),
     );
     ApiError::bad_request(&format!("{path}.provider"), "unknown_provider", message)
+}
+
+/// The config of a request that brings none: the configured route, or the only provider there is.
+pub fn default_config(registry: &Registry) -> Result<String, ApiError> {
+    if let Some(route) = &registry.route {
+        return Ok(route.to_string());
+    }
+    let mut slugs = registry.providers.keys();
+    let (code, message) = match (slugs.next(), slugs.next()) {
+        (Some(only), None) => return Ok(serde_json::json!({ "provider": only }).to_string()),
+        (None, _) => (
+            "no_provider",
+            "no provider is configured: name one with `x-portkey-provider`, add `[providers.…]` to the settings, \
+             or start the mock provider",
+        ),
+        _ => (
+            "no_route",
+            "several providers are configured but no `[route]`: name one with `x-portkey-provider`, send a config, \
+             or say in the settings which one answers",
+        ),
+    };
+    let words = "Either x-portkey-config or x-portkey-provider header is required";
+    Err(ApiError::new(400, code, message).in_portkeys_words(words))
+}
+
+/// Says whether a target that leads nowhere was named by a header or by the config, in Portkey's words as well.
+pub fn blame(err: ApiError, by_header: bool, routing: &HeaderOptions) -> ApiError {
+    match err.code.as_deref() {
+        Some("unknown_provider") if by_header => {
+            err.with_param("x-portkey-provider").in_portkeys_words("Invalid provider passed")
+        }
+        Some("invalid_custom_host") if routing.custom_host.is_some() => {
+            err.with_param("x-portkey-custom-host").in_portkeys_words("Invalid custom host")
+        }
+        Some("unknown_provider" | "invalid_custom_host") => err.in_config(),
+        _ => err,
+    }
 }
 
 /// Where names are looked up.

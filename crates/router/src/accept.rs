@@ -17,7 +17,7 @@ use telemetry::TraceContext;
 use tracing::{debug, error, warn};
 
 use crate::act::{Router, Trouble};
-use crate::configs::{self, NoConfig};
+use crate::configs::NoConfig;
 
 /// A request that can be routed.
 pub(crate) struct Accepted {
@@ -116,7 +116,7 @@ impl Router {
             }
             Chosen::Inline(text) => text.clone(),
             Chosen::Headers | Chosen::Unseen(_) => "{}".to_owned(),
-            Chosen::Route => configs::default_config(&self.ctx.registry())?,
+            Chosen::Route => providers::resolve::default_config(&self.ctx.registry())?,
         };
         let config = self.configs.parse(&text, &options.routing)?;
         refuse_clear_config(&text)?;

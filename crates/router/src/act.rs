@@ -12,8 +12,8 @@ use domain::config::Target;
 use domain::envelope::FailedAnswer;
 use domain::next::{self, View};
 use domain::{
-    ApiError, Attempt, BodyRef, Call, Config, Envelope, ErrorClass, Event, Next, Outcome, Refusal, Timestamp,
-    outcome,
+    ApiError, Attempt, BodyRef, Call, Config, ConfigSource, Envelope, ErrorClass, Event, Next, Outcome,
+    Refusal, Timestamp, outcome,
 };
 use parking_lot::Mutex;
 use providers::resolve::{self, Names, Unresolved, Wanted};
@@ -112,6 +112,9 @@ impl Router {
                             failed = unusable(&mut envelope, target, &err, now);
                         }
                         Err(NotCalled::Refused(err)) => {
+                            let by_header =
+                                matches!(&envelope.config, ConfigSource::Inline(text) if text == "{}");
+                            let err = resolve::blame(err, by_header, &envelope.routing);
                             return self.end(&envelope, outcome::Kind::Refused, &err, unreported).await;
                         }
                         Err(NotCalled::Trouble(trouble)) => return Err(trouble),
@@ -422,11 +425,9 @@ fn refusal_error(refusal: Refusal) -> (outcome::Kind, ApiError) {
             (outcome::Kind::Cancelled, ApiError::new(499, "cancelled", "the request was cancelled"))
         }
         Refusal::NoTarget => {
-            let err = ApiError::new(
-                400,
-                "no_target",
-                "the config leads to no target: give one a positive `weight`",
-            );
+            let message = "the config leads to no target: give one a positive `weight`";
+            let err = ApiError::new(400, "no_target", message)
+                .in_portkeys_words("Query router did not resolve to any valid target");
             (outcome::Kind::Refused, err)
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bus::state::ReadError;
 use domain::config::HeaderOptions;
 use domain::policy::{ConfigVersion, Key};
-use domain::{ApiError, Config, ConfigSource, Envelope, Registry};
+use domain::{ApiError, Config, ConfigSource, Envelope};
 use lru::LruCache;
 use parking_lot::Mutex;
 
@@ -111,27 +111,5 @@ impl Router {
 }
 
 fn parse(text: &str, routing: &HeaderOptions) -> Result<Config, ApiError> {
-    Config::parse(text, routing)
-        .map_err(|err| ApiError::bad_request(&err.path, "invalid_config", err.to_string()))
-}
-
-/// The config of a request that brings none.
-pub(crate) fn default_config(registry: &Registry) -> Result<String, ApiError> {
-    if let Some(route) = &registry.route {
-        return Ok(route.to_string());
-    }
-    let mut slugs = registry.providers.keys();
-    match (slugs.next(), slugs.next()) {
-        (Some(only), None) => Ok(serde_json::json!({ "provider": only }).to_string()),
-        (None, _) => {
-            let message = "no provider is configured: add `[providers.…]` to the settings, \
-                           name one with `x-portkey-provider`, or start the mock provider";
-            Err(ApiError::new(503, "no_provider", message).with_retry_after(5))
-        }
-        _ => {
-            let message = "several providers are configured but no `[route]`: say in the settings which one answers, \
-                           or send a config";
-            Err(ApiError::new(503, "no_route", message).with_retry_after(5))
-        }
-    }
+    Config::parse(text, routing).map_err(|err| ApiError::bad_config(text, &err))
 }
