@@ -224,9 +224,24 @@ price.outptu = 1
 capabilities = ["chat", "visoin"]
 max_output = "many"
 "#;
-    refuses(text, &[]);
+    refuses(
+        text,
+        &[
+            "pointsman.toml:1:1: `models.\"gpt\"`: `gpt` cannot name a model: write `provider/model`, \
+             as in `openai/gpt-4o`",
+            "pointsman.toml:4:1: `models.\"local/llama\"`: `price` lacks `output`: \
+             write US dollars per million tokens, as in `output = 2.5`",
+            "pointsman.toml:6:15: `models.\"openai/gpt-4.1\".price.input`: -1 is no price: \
+             write 0 to 10000, with at most 6 decimals",
+            "pointsman.toml:7:7: unknown key `models.\"openai/gpt-4.1\".price.outptu`; did you mean `output`?",
+            "pointsman.toml:8:25: `models.\"openai/gpt-4.1\".capabilities`: unknown value `visoin`; \
+             did you mean `vision`?",
+            "pointsman.toml:9:14: `models.\"openai/gpt-4.1\".max_output`: \
+             expected a whole number that is not negative, found string \"many\"",
+        ],
+    );
     let many: String = (0..1001).map(|n| format!("[models.'a/{n}']\n")).collect();
-    let message = "pointsman.toml:1:1: 1001 models are configured, but at most 1000 can be: \
+    let message = "pointsman.toml:1:2: 1001 models are configured, but at most 1000 can be: \
                    leave out those that you do not call";
     refuses(&many, &[message]);
 }
