@@ -10,6 +10,7 @@ pub mod event;
 pub mod facts;
 pub mod frame;
 pub mod headers;
+pub mod health;
 pub mod host;
 pub mod id;
 pub mod next;
