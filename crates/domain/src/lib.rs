@@ -3,13 +3,16 @@
 #![warn(missing_docs)]
 
 pub mod attempt;
+pub mod breaker;
 pub mod config;
 pub mod envelope;
 pub mod error;
 pub mod event;
 pub mod facts;
+pub mod fault;
 pub mod frame;
 pub mod headers;
+pub mod health;
 pub mod host;
 pub mod id;
 pub mod next;
@@ -25,6 +28,7 @@ pub use envelope::{BodyRef, Call, Envelope, ReplyTo};
 pub use error::ApiError;
 pub use event::Event;
 pub use facts::Facts;
+pub use fault::{Fault, fault_of};
 pub use frame::Frame;
 pub use id::{AttemptId, RequestId, Workspace};
 pub use next::{Next, Refusal, next};
