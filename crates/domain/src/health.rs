@@ -1,37 +1,37 @@
-//! How targets have been doing, as far as the route decision cares.
+//! What is known about targets when a choice is made: whether they may be called, how fast and how busy they are.
 
 use crate::config::Target;
 
-/// Whether a target may be called, as its circuit breaker says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// Whether a target may be called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Availability {
-    /// Nothing speaks against it.
+    /// It may.
     #[default]
     Closed,
-    /// It failed too often, has rested, and may be given one call that shows whether it has recovered.
+    /// Its circuit was open; one request may try whether it works again.
     HalfOpen,
-    /// It failed too often; it is passed over while another target can be called instead.
+    /// Its circuit is open: it is skipped.
     Open,
 }
 
-/// How a target has been doing.
+/// What is known about a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Standing {
-    /// Whether it may be called. Counts only for targets with a breaker in their config.
+    /// Whether it may be called.
     pub availability: Availability,
-    /// Milliseconds that its recent calls took to the first byte. None: unknown.
+    /// Mean time to the first byte of its latest answers, in milliseconds. None: nothing is known.
     pub latency_ms: Option<f64>,
-    /// Calls that are running there now, from all workers. None: unknown.
+    /// Calls running now, over all workers. None: nothing is known.
     pub in_flight: Option<u32>,
 }
 
-/// What is known about the targets now.
+/// Knows how targets do.
 pub trait Health {
-    /// How a target has been doing.
+    /// How a target does now.
     fn standing(&self, target: &Target) -> Standing;
 }
 
-/// Nothing is known: every target may be called.
+/// Knows nothing: every target may be called.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoHealth;
 

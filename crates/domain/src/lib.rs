@@ -3,11 +3,13 @@
 #![warn(missing_docs)]
 
 pub mod attempt;
+pub mod breaker;
 pub mod config;
 pub mod envelope;
 pub mod error;
 pub mod event;
 pub mod facts;
+pub mod fault;
 pub mod frame;
 pub mod headers;
 pub mod health;
@@ -27,6 +29,7 @@ pub use envelope::{BodyRef, Call, Envelope, ReplyTo};
 pub use error::ApiError;
 pub use event::Event;
 pub use facts::Facts;
+pub use fault::{Fault, fault_of};
 pub use frame::Frame;
 pub use id::{AttemptId, RequestId, Workspace};
 pub use model::{Capability, ModelInfo, Models};
