@@ -152,12 +152,10 @@ impl Intake<'_> {
         if self.facts.model.is_some() {
             return Ok(());
         }
-        let all_name_one =
-            |config: &Config| config.targets().all(|t| t.override_params.contains_key("model"));
         let named = match (config, &self.registry.route) {
-            (Some(config), _) => all_name_one(config),
+            (Some(config), _) => config.names_every_model(),
             (None, Some(route)) => Config::parse(&route.to_string(), &Default::default())
-                .is_ok_and(|config| all_name_one(&config)),
+                .is_ok_and(|config| config.names_every_model()),
             (None, None) => false,
         };
         if named { Ok(()) } else { Err(facts::missing_model()) }

@@ -87,8 +87,7 @@ impl Router {
         };
         let config = self.configs.parse(&text, &options.routing)?;
         refuse_clear_config(&text)?;
-        let all_name_one = || config.targets().all(|t| t.override_params.contains_key("model"));
-        if facts.model.is_none() && !all_name_one() {
+        if facts.model.is_none() && !config.names_every_model() {
             return Err(facts::missing_model());
         }
         let inline = if matches!(reference, BodyRef::Inline { .. }) { body } else { Bytes::new() };
