@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::config::names_its_provider;
 use crate::{ApiError, Lane, Operation, Timestamp};
 
 /// What a route decision may depend on besides the config and what was tried: the request as it came, before any
@@ -101,6 +102,13 @@ impl Facts {
             stream,
             include_usage: stream && fields.stream_options.is_some_and(asks_for_usage),
         })
+    }
+}
+
+impl Facts {
+    /// The model, if it names its provider too, as in `@openai-prod/gpt-4o`.
+    pub fn model_with_provider(&self) -> Option<String> {
+        self.model.clone().filter(|model| names_its_provider(model).is_some())
     }
 }
 

@@ -41,9 +41,9 @@ pub struct View<'v> {
     /// What to do about an attempt whose worker vanished.
     pub on_lost: OnLost,
     /// How the targets have been doing.
-    pub health: &'v dyn Health,
+    pub health: &'v (dyn Health + Sync),
     /// The models that may be chosen: those of configured providers.
-    pub models: &'v dyn Models,
+    pub models: &'v (dyn Models + Sync),
 }
 
 /// What to do about an attempt whose worker vanished: the provider may have been called.

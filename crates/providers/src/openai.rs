@@ -48,7 +48,8 @@ pub fn request_body(
     changes: &Changes<'_>,
     ask_for_usage: bool,
 ) -> Result<Bytes, serde_json::Error> {
-    let refused = |path: &Path| ["stream_options", "stream_options.include_usage"].contains(&&*path.to_string());
+    let refused =
+        |path: &Path| ["stream_options", "stream_options.include_usage"].contains(&&*path.to_string());
     let ask_for_usage = ask_for_usage && !changes.drops(refused);
     if changes.is_empty() && !ask_for_usage {
         return Ok(body.clone());
@@ -59,9 +60,9 @@ pub fn request_body(
     let kept = fields.into_iter().filter(|(name, _)| !changes.overrides.contains_key(name.as_ref()));
     let kept = kept.map(|(name, value)| (name, Cow::Borrowed(value.get().as_bytes())));
     let lacking = lacking.into_iter().filter(|(name, _)| !changes.overrides.contains_key(*name));
-    let added = lacking.chain(changes.overrides).map(|(name, value)| {
-        (Cow::Borrowed(name.as_str()), Cow::Owned(value.to_string().into_bytes()))
-    });
+    let added = lacking
+        .chain(changes.overrides)
+        .map(|(name, value)| (Cow::Borrowed(name.as_str()), Cow::Owned(value.to_string().into_bytes())));
     let mut out = Vec::with_capacity(body.len() + 128);
     let mut put = |name: &str, value: &[u8]| -> Result<(), serde_json::Error> {
         out.push(if out.is_empty() { b'{' } else { b',' });
@@ -80,7 +81,8 @@ pub fn request_body(
         }
     }
     if ask_for_usage {
-        let given = stream_options.and_then(|bytes| serde_json::from_slice::<Map<String, Value>>(&bytes).ok());
+        let given =
+            stream_options.and_then(|bytes| serde_json::from_slice::<Map<String, Value>>(&bytes).ok());
         let mut options = given.unwrap_or_default();
         options.insert("include_usage".to_owned(), Value::Bool(true));
         put("stream_options", &serde_json::to_vec(&options)?)?;
@@ -299,19 +301,26 @@ mod tests {
     fn defaults_come_first_then_overrides_and_then_drops() {
         let body = r#"{"a":1,"b":null,"c":1.50}"#;
         let defaults = json!({"a": 9, "b": 9, "d": 9, "e": 9});
-        assert_eq!(changed(body, defaults.clone(), json!({}), &[], false), r#"{"a":1,"b":null,"c":1.50,"d":9,"e":9}"#);
+        assert_eq!(
+            changed(body, defaults.clone(), json!({}), &[], false),
+            r#"{"a":1,"b":null,"c":1.50,"d":9,"e":9}"#
+        );
         let overrides = json!({"a": 2, "e": 3});
         assert_eq!(
             changed(body, defaults, overrides, &["a", "b", "d", "nothing.here"], false),
             r#"{"c":1.50,"e":3}"#
         );
         assert_eq!(changed(r#"{"a":1}"#, json!({}), json!({}), &["a"], false), "{}");
-        assert_eq!(changed("{}", json!({}), json!({"a": {"b": 1, "c": 2}}), &["a.b"], false), r#"{"a":{"c":2}}"#);
+        assert_eq!(
+            changed("{}", json!({}), json!({"a": {"b": 1, "c": 2}}), &["a.b"], false),
+            r#"{"a":{"c":2}}"#
+        );
     }
 
     #[test]
     fn what_is_dropped_deep_inside_leaves_the_other_fields_alone() {
-        let body = r#"{"x" : 1.50,"tools":[{"function":{"name":"f","strict":true}},{"function":{}}],"y":[1.50]}"#;
+        let body =
+            r#"{"x" : 1.50,"tools":[{"function":{"name":"f","strict":true}},{"function":{}}],"y":[1.50]}"#;
         assert_eq!(
             changed(body, json!({}), json!({}), &["tools[*].function.strict"], false),
             r#"{"x":1.50,"tools":[{"function":{"name":"f"}},{"function":{}}],"y":[1.50]}"#

@@ -55,6 +55,13 @@ impl Profile {
     }
 }
 
+impl HeaderOptions {
+    /// Whether a request that brings no config says who answers.
+    pub fn names_a_provider(&self) -> bool {
+        self.provider.is_some() || self.model.is_some()
+    }
+}
+
 impl fmt::Debug for HeaderOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = self.api_key.as_deref().map(|k| if k.starts_with("sealed:") { k } else { "…" });

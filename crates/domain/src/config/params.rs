@@ -47,7 +47,8 @@ impl Changes<'_> {
         if self.drops(|path| path.top_level() == Some("model")) {
             return None;
         }
-        let text = |params: &Map<String, Value>| params.get("model").and_then(Value::as_str).map(str::to_owned);
+        let text =
+            |params: &Map<String, Value>| params.get("model").and_then(Value::as_str).map(str::to_owned);
         text(self.overrides).or_else(|| named.map(str::to_owned)).or_else(|| text(self.defaults))
     }
 
