@@ -6,7 +6,7 @@
 mod field;
 mod parse;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -273,8 +273,14 @@ impl Reader<'_> {
             Some(wanted) => {
                 alone(map, path)?;
                 target.choose = Some(choose::parse(wanted, &format!("{path}.choose"))?);
+                if target.custom_host.is_some() {
+                    let message = "the provider is chosen with the model, so no `custom_host` can apply; move it to \
+                                   the targets that it is for";
+                    return Err(ConfigError::new(format!("{path}.choose"), message));
+                }
                 // The model is not known yet.
                 target.override_params.shift_remove("model");
+                target.default_params.shift_remove("model");
             }
             None => self.name_provider(&mut target, map, depth)?,
         }

@@ -108,11 +108,11 @@ pub(super) fn parse(value: &Value, path: &str) -> Parsed<Parts> {
         }
     }
     let place = |key: &str| format!("{path}.{key}");
-    let breaker = given(map, "cb_config").map(|v| self::breaker(v, &place("cb_config"))).transpose()?;
-    if breaker.is_some() && mode == "conditional" {
+    if given(map, "cb_config").is_some() && mode == "conditional" {
         let message = "a conditional strategy has no breaker; put it on the strategies of its targets";
         return Err(ConfigError::new(place("cb_config"), message));
     }
+    let breaker = given(map, "cb_config").map(|v| self::breaker(v, &place("cb_config"))).transpose()?;
     let budget = |v| duration(v, &place("time_budget"), Unit::Milliseconds, BUDGETS);
     Ok(Parts {
         strategy: shape(mode, map, path)?,

@@ -1,5 +1,8 @@
 //! What a routing document may say, and how it is refused.
 
+pub(crate) mod generate;
+mod schema;
+
 use super::*;
 
 fn parse(json: &str) -> Result<Config, ConfigError> {

@@ -1,8 +1,13 @@
 //! The decision by table, and the laws that hold for every config and history.
 
-use proptest::prelude::{Strategy as Generator, prop, prop_assert, prop_assert_eq, proptest};
+mod health;
+mod laws;
+mod models;
+mod routes;
 
 use std::collections::BTreeMap;
+
+use proptest::prelude::{Strategy as Generator, prop, prop_assert, prop_assert_eq, proptest};
 
 use super::*;
 use crate::config::HeaderOptions;
