@@ -10,7 +10,7 @@ mod models;
 mod reason;
 mod replay;
 
-use std::borrow::Cow;
+use std::ops::Deref;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -62,8 +62,8 @@ pub enum OnLost {
 pub enum Next<'a> {
     /// Call this target, after a wait.
     Call {
-        /// The target; one of our making where the model was chosen from the catalogue.
-        target: Cow<'a, Target>,
+        /// The target.
+        target: Callee<'a>,
         /// The wait, counted from now.
         after: Duration,
     },
@@ -76,6 +76,26 @@ pub enum Next<'a> {
     },
     /// Nothing more can be done.
     GiveUp(Refusal),
+}
+
+/// The target of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Callee<'a> {
+    /// One of the config's.
+    Configured(&'a Target),
+    /// One of our making: its model was chosen from the catalogue.
+    Chosen(Box<Target>),
+}
+
+impl Deref for Callee<'_> {
+    type Target = Target;
+
+    fn deref(&self) -> &Target {
+        match self {
+            Self::Configured(target) => target,
+            Self::Chosen(target) => target,
+        }
+    }
 }
 
 /// Why nothing more can be done.

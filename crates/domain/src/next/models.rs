@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::View;
 use super::choice::unknown_last;
+use super::{Callee, View};
 use crate::Operation;
 use crate::config::choose::Prefer;
 use crate::config::{Choose, Target};
@@ -94,6 +94,11 @@ pub(super) fn with_model(target: &Target, provider: &str, model: &str) -> Target
     chosen.override_params.insert("model".to_owned(), model.into());
     chosen.choose = None;
     chosen
+}
+
+/// The target with a chosen model, to be called.
+pub(super) fn callee<'a>(target: &Target, (provider, model): (&str, &str)) -> Callee<'a> {
+    Callee::Chosen(Box::new(with_model(target, provider, model)))
 }
 
 /// The model that an attempt's path names, if the attempt was made at this target: provider and name.

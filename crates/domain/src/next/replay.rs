@@ -1,11 +1,10 @@
 //! The history replayed over the tree: what was tried decides, and today's view only about what comes next.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use super::choice::{self, NoChild, is_at, is_open, unit};
 use super::reason::{By, Reason};
-use super::{MOST_LOST, MOST_SHUTDOWN, OnLost, Refusal, View, effective_status, is_below, models};
+use super::{Callee, MOST_LOST, MOST_SHUTDOWN, OnLost, Refusal, View, effective_status, is_below, models};
 use crate::config::choose::MOST_MODELS;
 use crate::config::{Choose, Group, Node, Strategy, Target, retry};
 use crate::facts::RequestFacts;
@@ -15,7 +14,7 @@ use crate::{Attempt, ErrorClass, Timestamp};
 
 pub(super) enum Walked<'a> {
     Call {
-        target: Cow<'a, Target>,
+        target: Callee<'a>,
         after: Duration,
     },
     /// This part of the tree has nothing more to try; its last attempt, if it made one.
@@ -49,7 +48,7 @@ impl<'r, 'a> Replay<'r, 'a> {
         let group = match node {
             Node::Target(target) => {
                 return match &target.choose {
-                    None => self.target(Cow::Borrowed(target), limit),
+                    None => self.target(Callee::Configured(target), limit),
                     Some(wanted) => self.models(target, wanted, limit),
                 };
             }
@@ -165,7 +164,7 @@ impl<'r, 'a> Replay<'r, 'a> {
         let mut last = None;
         while let Some(model) = self.attempts.get(self.at).and_then(|a| models::model_in(&a.path, target)) {
             tried.push(model);
-            match self.target(Cow::Owned(models::with_model(target, model.0, model.1)), limit) {
+            match self.target(models::callee(target, model), limit) {
                 Walked::Done(index) => last = index.or(last),
                 end => return end,
             }
@@ -183,8 +182,8 @@ impl<'r, 'a> Replay<'r, 'a> {
         };
         self.why.push(Reason::Model { model: best.info.key(), among: ranked.len(), cost: best.cost });
         let mark = self.why.len() - 1;
-        let chosen = models::with_model(target, &best.info.provider, &best.info.name);
-        match self.target(Cow::Owned(chosen), limit) {
+        let chosen = models::callee(target, (&best.info.provider, &best.info.name));
+        match self.target(chosen, limit) {
             Walked::Done(index) => Walked::Done(index.or(last)),
             end => {
                 self.fell_back(mark, last, &none);
@@ -194,7 +193,7 @@ impl<'r, 'a> Replay<'r, 'a> {
     }
 
     /// Takes the attempts at this target from the history, then says whether another one is due.
-    fn target(&mut self, target: Cow<'a, Target>, limit: Timestamp) -> Walked<'a> {
+    fn target(&mut self, target: Callee<'a>, limit: Timestamp) -> Walked<'a> {
         let mut waited = Duration::ZERO;
         self.retries = 0;
         let mut last = None;
@@ -226,7 +225,7 @@ impl<'r, 'a> Replay<'r, 'a> {
     /// Another attempt at a target, if there is time for it.
     fn call(
         &mut self,
-        target: Cow<'a, Target>,
+        target: Callee<'a>,
         after: Duration,
         last: Option<usize>,
         limit: Timestamp,

@@ -11,8 +11,7 @@ use crate::model::{Capability, PicoUsd};
 #[track_caller]
 fn only(json: &str) -> Target {
     let config = parse(json).unwrap();
-    let target = config.targets().next().unwrap().clone();
-    target
+    config.targets().next().cloned().unwrap()
 }
 
 #[track_caller]
