@@ -1,12 +1,13 @@
 //! From a target in a config to a call in which nothing has to be looked up.
 
+use domain::config::params::Changes;
 use domain::config::{HeaderOptions, Target};
 use domain::envelope::{Auth, Timeouts, VirtualKeyRef};
 use domain::policy::{self, Policy, Status, VirtualKey};
 use domain::registry::Provider;
 use domain::{ApiError, Operation, Registry, Timestamp, Workspace, event, host};
 
-use crate::{catalogue, openai};
+use crate::catalogue;
 
 /// A target with everything that a call needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -214,7 +215,12 @@ fn usable(key: &VirtualKey, target: &Target, now: Timestamp, wanted: Wanted<'_>)
         let message = format!("virtual key `{slug}` does not allow the operation `{operation}`");
         return refuse(412, "operation_not_allowed_error", None, message);
     }
-    let model = openai::model(wanted.model, &target.override_params);
+    let changes = Changes {
+        defaults: &target.default_params,
+        overrides: &target.override_params,
+        drops: &target.drop_params,
+    };
+    let model = changes.model(wanted.model);
     let fits = |model: &str| key.models.iter().any(|pattern| policy::matches(pattern, model));
     match model {
         Some(model) if !key.models.is_empty() && !fits(&model) => {

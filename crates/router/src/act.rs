@@ -10,12 +10,14 @@ use bus::{PutError, subject};
 use bytes::Bytes;
 use domain::config::Target;
 use domain::envelope::FailedAnswer;
-use domain::next::{self, View};
+use domain::health::NoHealth;
+use domain::next::{self, Decision, View};
 use domain::{
     ApiError, Attempt, BodyRef, Call, Config, ConfigSource, Envelope, ErrorClass, Event, Next, Outcome,
     Refusal, Timestamp, outcome,
 };
 use parking_lot::Mutex;
+use providers::models;
 use providers::resolve::{self, Names, Unresolved, Wanted};
 use role::Ctx;
 use tracing::{debug, warn};
@@ -44,6 +46,8 @@ pub(crate) enum Trouble {
     End(#[from] bus::requests::EndError),
     #[error(transparent)]
     Read(#[from] bus::state::ReadError),
+    #[error(transparent)]
+    Body(#[from] bus::bodies::BodyError),
     #[error(transparent)]
     Topology(#[from] bus::TopologyError),
 }
@@ -89,6 +93,8 @@ impl Router {
     ) -> Result<Step, Trouble> {
         let mut unreported = reporting;
         let mut failed = failed;
+        let gathered = self.gather(&envelope, config, body).await?;
+        let registry = self.ctx.registry();
         loop {
             let view = View {
                 now,
@@ -96,12 +102,16 @@ impl Router {
                 seed: envelope.seed(),
                 cancelled,
                 on_lost: self.options.on_lost,
+                health: &NoHealth,
+                models: &models::View::new(&registry),
             };
-            match next::next(config, &envelope.attempts, &view) {
+            let decision = next::next(config, &gathered.facts(&envelope), &envelope.attempts, &view);
+            note(&decision, &envelope);
+            match decision.next {
                 Next::Call { target, after } if after < AT_ONCE => {
-                    let told = self.tell(&envelope, target, &mut unreported).await;
+                    let told = self.tell(&envelope, &target, &mut unreported).await;
                     let called = match told {
-                        Ok(()) => self.call(&mut envelope, config, target, body, &failed, now).await,
+                        Ok(()) => self.call(&mut envelope, config, &target, body, &failed, now).await,
                         Err(err) => Err(err),
                     };
                     match called {
@@ -109,7 +119,7 @@ impl Router {
                         Err(NotCalled::QueueFull) => {}
                         Err(NotCalled::Unusable(err)) => {
                             self.report(&envelope, &mut unreported).await?;
-                            failed = unusable(&mut envelope, target, &err, now);
+                            failed = unusable(&mut envelope, &target, &err, now);
                         }
                         Err(NotCalled::Refused(err)) => {
                             let by_header =
@@ -192,7 +202,9 @@ impl Router {
             virtual_key: resolved.virtual_key,
             headers: resolved.headers,
             forward_headers: target.forward_headers.clone(),
+            default_params: target.default_params.clone(),
             override_params: target.override_params.clone(),
+            drop_params: target.drop_params.clone(),
             request_timeout_ms: target.request_timeout.map(domain::time::millis),
             timeouts: resolved.timeouts,
             success_is_final: next::success_is_final(config, &envelope.attempts, target),
@@ -325,6 +337,13 @@ impl Router {
     }
 }
 
+/// The reasons, for whoever follows one request.
+fn note(decision: &Decision<'_>, envelope: &Envelope) {
+    for reason in &decision.why {
+        debug!(request = %envelope.request, %reason, "decided");
+    }
+}
+
 fn over(ended: Ended, envelope: &Envelope) -> Step {
     match ended {
         Ended::Won => Step::Over,
@@ -424,8 +443,14 @@ fn refusal_error(refusal: Refusal) -> (outcome::Kind, ApiError) {
         Refusal::Cancelled => {
             (outcome::Kind::Cancelled, ApiError::new(499, "cancelled", "the request was cancelled"))
         }
+        // Portkey's text.
+        Refusal::NoMatch => {
+            let message = "Query router did not resolve to any valid target";
+            (outcome::Kind::Refused, ApiError::new(400, "no_condition_matched", message))
+        }
         Refusal::NoTarget => {
-            let message = "the config leads to no target: give one a positive `weight`";
+            let message = "the config leads to no target: give one a positive `weight`; where a model is to be \
+                           chosen, ask for less or configure more providers";
             let err = ApiError::new(400, "no_target", message)
                 .in_portkeys_words("Query router did not resolve to any valid target");
             (outcome::Kind::Refused, err)
