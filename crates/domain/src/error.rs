@@ -147,7 +147,8 @@ fn whole_mistake(text: &str, err: &ConfigError) -> Option<&'static str> {
     let Ok(document) = serde_json::from_str::<Value>(text) else { return Some(NOT_JSON) };
     let has = |key: &str| document.get(key).is_some_and(|value| !value.is_null());
     let names_somebody = ["provider", "virtual_key", "targets", "strategy"].into_iter().any(has);
-    if !names_somebody && (has("options") || has("mode")) {
+    let of_old = matches!(err.path.as_str(), "config" | "config.options" | "config.mode");
+    if (has("options") || has("mode")) && (of_old || !names_somebody) {
         return Some(LEGACY);
     }
     if !names_somebody && err.path == "config.provider" {
