@@ -7,7 +7,7 @@ use crate::Headers;
 /// Headers of an answer on a producer's own subject.
 pub fn answer(outcome: &Outcome) -> Headers {
     let mut out = Headers::new();
-    out.insert(headers::REQUEST_ID, outcome.request.as_str());
+    out.insert(headers::REQUEST_ID, outcome.request.local());
     out.insert(headers::OUTCOME, outcome.kind.as_str());
     out.insert(headers::STATUS, outcome.status.to_string().as_str());
     out.insert(headers::ATTEMPTS, outcome.attempts.len().to_string().as_str());

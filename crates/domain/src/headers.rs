@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::HeaderOptions;
 use crate::time::{Timestamp, parse_duration};
-use crate::{ApiError, RequestId};
+use crate::{ApiError, ConfigSource, RequestId, Slug};
 
 /// The request's id, chosen by the producer: 1 to 64 letters, digits, `-`, `_`.
 pub const REQUEST_ID: &str = "Pointsman-Request-Id";
@@ -14,8 +14,14 @@ pub const REQUEST_ID: &str = "Pointsman-Request-Id";
 pub const TIMEOUT: &str = "Pointsman-Timeout";
 /// Absolute deadline: RFC 3339 or milliseconds since 1970.
 pub const DEADLINE: &str = "Pointsman-Deadline";
-/// Routing document, inline JSON.
+/// Routing document: inline JSON, or the `pc-…` of a stored one.
 pub const CONFIG: &str = "Pointsman-Config";
+/// Set by gateways: the version of the stored config that the request was checked against.
+pub const CONFIG_VERSION: &str = "Pointsman-Config-Version";
+/// API key of a producer.
+pub const KEY: &str = "Pointsman-Key";
+/// Set by gateways: whose request it is, under the cluster's secret.
+pub const IDENTITY: &str = "Pointsman-Identity";
 /// Slug of the provider when there is no config.
 pub const PROVIDER: &str = "Pointsman-Provider";
 /// Caller's own key-value pairs, a JSON object of strings.
@@ -114,8 +120,8 @@ pub struct Options {
     pub request: Option<RequestId>,
     /// When it has to be finished.
     pub limit: Option<Limit>,
-    /// Inline routing document, as text.
-    pub config: Option<String>,
+    /// The routing document.
+    pub config: Option<ConfigSource>,
     /// Values that fill or beat the config's.
     pub routing: HeaderOptions,
     /// The caller's key-value pairs, as JSON text.
@@ -146,7 +152,9 @@ impl Options {
         Ok(Self {
             request: get(REQUEST_ID).map(request_id).transpose()?,
             limit: limit(&get)?,
-            config: either(CONFIG, "x-portkey-config").map(|(name, v)| config(name, v)).transpose()?,
+            config: either(CONFIG, "x-portkey-config")
+                .map(|(name, v)| config(name, v, get(CONFIG_VERSION)))
+                .transpose()?,
             routing: routing(&get)?,
             metadata: either(METADATA, "x-portkey-metadata").map(|(n, v)| metadata(n, v)).transpose()?,
             reply_to: get(REPLY_TO).map(reply_to).transpose()?,
@@ -164,7 +172,7 @@ fn invalid(name: &str, message: impl Into<String>) -> ApiError {
 }
 
 fn request_id(value: &str) -> Result<RequestId, ApiError> {
-    RequestId::parse(value).map_err(|err| invalid(REQUEST_ID, err.to_string()))
+    RequestId::choose(value).map_err(|err| invalid(REQUEST_ID, err.to_string()))
 }
 
 fn limit<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<Option<Limit>, ApiError> {
@@ -196,17 +204,27 @@ fn deadline(value: &str) -> Result<Timestamp, ApiError> {
     Ok(Timestamp(ms))
 }
 
-fn config(name: &str, value: &str) -> Result<String, ApiError> {
+fn config(name: &str, value: &str, version: Option<&str>) -> Result<ConfigSource, ApiError> {
+    if let Some(slug) = stored(value) {
+        let version = version.map(|v| v.parse().map_err(|_| invalid(CONFIG_VERSION, "is no number")));
+        return Ok(ConfigSource::Stored { slug, version: version.transpose()? });
+    }
+
     if value.len() > MAX_CONFIG {
         let message = format!("the config has {} bytes; at most {MAX_CONFIG} fit into a header", value.len());
         return Err(invalid(name, message));
     }
     if !value.trim_start().starts_with('{') {
-        let message = "expected a JSON object, as in `{\"provider\":\"openai\"}`; \
-                       this version has no stored configs, so an id such as `pc-…` is not understood";
+        let message = "expected a JSON object, as in `{\"provider\":\"openai\"}`, or the id of a stored config, as in `pc-…`";
         return Err(invalid(name, message).in_portkeys_words(crate::error::NOT_JSON));
     }
-    Ok(value.to_owned())
+    Ok(ConfigSource::Inline(value.to_owned()))
+}
+
+/// The id of a stored config, if the text is one.
+fn stored(text: &str) -> Option<Slug> {
+    let text = text.trim();
+    text.starts_with("pc-").then(|| Slug::parse(text).ok()).flatten()
 }
 
 fn metadata(name: &str, value: &str) -> Result<String, ApiError> {
@@ -314,7 +332,7 @@ mod tests {
             ("Pointsman-Reply-To", "llm.result.x", "outside `llm.`"),
             ("Pointsman-Reply-To", "$JS.API", "outside `llm.`"),
             ("Pointsman-Reply-To", "a.*", "plain subject"),
-            ("x-portkey-config", "pc-123", "no stored configs"),
+            ("x-portkey-config", "pc 123", "id of a stored config"),
             ("x-portkey-metadata", "{\"a\":1}", "not a string"),
             ("x-portkey-metadata", "nope", "JSON object"),
             ("x-portkey-request-timeout", "20", "at least 100"),

@@ -93,8 +93,8 @@ pub(crate) fn text(status: u16, content_type: &str, body: String) -> Response<Bo
 
 /// Names the request an answer belongs to.
 pub(crate) fn name_request(headers: &mut HeaderMap, request: &RequestId) {
-    put(headers, OUR_REQUEST_ID, request.as_str());
-    put(headers, REQUEST_ID, request.as_str());
+    put(headers, OUR_REQUEST_ID, request.local());
+    put(headers, REQUEST_ID, request.local());
 }
 
 /// Names the trace an answer belongs to. Portkey's clients repeat a failed request if this is missing.

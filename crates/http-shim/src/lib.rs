@@ -3,6 +3,7 @@
 //! A request is checked, its credentials are sealed, it is published; its answer comes back in frames on this
 //! process's own reply subject. What frames leave open is read from the stored result.
 
+mod access;
 mod admin;
 mod answer;
 mod assembly;
@@ -78,9 +79,9 @@ async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<B
         Ok(Route::Ask(operation)) => (operation.as_str(), http_door::ask(&gateway, operation, request).await),
         Ok(Route::Models) => ("models", models::list(&gateway.ctx.registry())),
         Ok(Route::Model(id)) => ("models", models::one(&gateway.ctx.registry(), &id)),
-        Ok(Route::Request(id)) => ("requests", requests::show(&gateway, id).await),
-        Ok(Route::Answer(id)) => ("requests", requests::result(&gateway, id).await),
-        Ok(Route::Cancel(id)) => ("requests", requests::cancel(&gateway, id).await),
+        Ok(Route::Request(id)) => ("requests", requests::show(&gateway, id, request.headers()).await),
+        Ok(Route::Answer(id)) => ("requests", requests::result(&gateway, id, request.headers()).await),
+        Ok(Route::Cancel(id)) => ("requests", requests::cancel(&gateway, id, request.headers()).await),
         Ok(Route::Health) => ("admin", admin::health()),
         Ok(Route::Ready) => ("admin", admin::ready(gateway.not_ready())),
         Ok(Route::Metrics) => ("admin", admin::metrics(&gateway.metrics)),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bus::identity::Access;
+
 /// What becomes of a request whose caller went away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDisconnect {
@@ -15,6 +17,8 @@ pub enum OnDisconnect {
 /// What a gateway process is told by its settings.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// How access is controlled.
+    pub access: Access,
     /// Largest request body in bytes.
     pub body_limit: usize,
     /// What becomes of a request whose caller went away.
@@ -36,6 +40,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            access: Access::default(),
             body_limit: 64 * 1024 * 1024,
             on_disconnect: OnDisconnect::default(),
             interactive: Duration::from_secs(600),

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::answer::{Answer, Made, Whole, retry_after_ms};
 use crate::handle::{Task, Worker};
+use crate::secrets::NoSecret;
 
 /// Largest answer that is taken, in bytes.
 const MAX_ANSWER: usize = 256 * 1024 * 1024;
@@ -47,7 +48,10 @@ impl Worker {
     async fn exchange(&self, task: &Task, forward: &mut crate::stream::Forward<'_>) -> Made {
         let request = match self.prepare(task).await {
             Ok(request) => request,
-            Err(message) => return Made::failure(500, ErrorClass::Misconfigured, message),
+            Err(NoSecret::Unreadable(message)) => {
+                return Made::failure(500, ErrorClass::Misconfigured, message);
+            }
+            Err(NoSecret::Revoked(message)) => return Made::failure(401, ErrorClass::Unusable, message),
         };
         let begun = Instant::now();
         let asked = task.call.request_timeout_ms.map(Duration::from_millis);
@@ -70,7 +74,25 @@ impl Worker {
         made
     }
 
-    async fn prepare(&self, task: &Task) -> Result<reqwest::RequestBuilder, String> {
+    async fn prepare(&self, task: &Task) -> Result<reqwest::RequestBuilder, NoSecret> {
+        let credential = match (&task.call.virtual_key, &task.call.credential) {
+            (Some(named), _) => self.secrets.of(named).await?,
+            (None, Some(sealed)) => {
+                let opened = self.secrets.open(sealed);
+                Some(opened.map_err(|err| {
+                    NoSecret::Unreadable(format!("the credential could not be opened: {err}"))
+                })?)
+            }
+            (None, None) => None,
+        };
+        self.prepare_with(task, credential).await.map_err(NoSecret::Unreadable)
+    }
+
+    async fn prepare_with(
+        &self,
+        task: &Task,
+        credential: Option<Zeroizing<String>>,
+    ) -> Result<reqwest::RequestBuilder, String> {
         let call = &task.call;
         let body = self
             .ctx
@@ -92,7 +114,7 @@ impl Worker {
         for (name, value) in &call.headers {
             headers.insert(header_name(name)?, header_value(name, value)?);
         }
-        self.add_secrets(task, &mut headers)?;
+        self.add_secrets(task, credential, &mut headers)?;
         let id = HeaderValue::from_str(&task.id.to_string()).map_err(|err| err.to_string())?;
         headers.insert(HeaderName::from_static(domain::headers::ATTEMPT_ID), id);
         if let Some(trace) = &task.envelope.traceparent {
@@ -106,11 +128,14 @@ impl Worker {
     }
 
     /// The credential, and the caller's headers that the target wants: the only place where they are in clear.
-    fn add_secrets(&self, task: &Task, headers: &mut HeaderMap) -> Result<(), String> {
+    fn add_secrets(
+        &self,
+        task: &Task,
+        credential: Option<Zeroizing<String>>,
+        headers: &mut HeaderMap,
+    ) -> Result<(), String> {
         let call = &task.call;
-        if let Some(sealed) = &call.credential {
-            let secret =
-                self.key.open(sealed).map_err(|err| format!("the credential could not be opened: {err}"))?;
+        if let Some(secret) = credential {
             let text = match call.auth.scheme.as_str() {
                 "" => secret,
                 scheme => Zeroizing::new(format!("{scheme} {}", secret.as_str())),
@@ -121,7 +146,7 @@ impl Worker {
         }
         if let (Some(sealed), false) = (&task.envelope.forward, call.forward_headers.is_empty()) {
             let open = self
-                .key
+                .secrets
                 .open(sealed)
                 .map_err(|err| format!("the headers to forward could not be opened: {err}"))?;
             let values: BTreeMap<String, String> =

@@ -4,6 +4,7 @@
 
 pub mod catalogue;
 pub mod failure;
+pub mod models;
 pub mod openai;
 pub mod resolve;
 pub mod sse;

@@ -1,11 +1,14 @@
 //! The roles of this process: started together, drained in the order of a request's way.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bus::Bus;
-use bus::seal::PrivateKey;
+use bus::identity::Access;
+use bus::policy::PolicyView;
+use bus::seal::Keyring;
 use domain::Registry;
 use role::Ctx;
 use tokio::net::TcpListener;
@@ -13,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use zeroize::Zeroizing;
 
 use crate::cli::Role;
 use crate::settings::Settings;
@@ -21,7 +25,10 @@ use crate::settings::Settings;
 pub(crate) struct Serving {
     pub(crate) bus: Bus,
     pub(crate) settings: Settings,
-    pub(crate) key: PrivateKey,
+    pub(crate) keys: Keyring,
+    pub(crate) access: Access,
+    /// The environment of the process.
+    pub(crate) env: BTreeMap<String, String>,
     pub(crate) metrics: telemetry::metric::Printer,
 }
 
@@ -35,12 +42,20 @@ pub(crate) struct Roles {
     workers: CancellationToken,
     stop: CancellationToken,
     tasks: JoinSet<anyhow::Result<()>>,
-    registry: JoinHandle<()>,
+    followers: [JoinHandle<()>; 2],
+}
+
+/// What all roles of a process know alike.
+#[derive(Clone)]
+struct Known {
+    bus: Bus,
+    registry: watch::Receiver<Arc<Registry>>,
+    policy: PolicyView,
 }
 
 impl Roles {
     /// Starts the roles; the socket serves the HTTP API, or health and metrics where there is none.
-    #[expect(clippy::disallowed_methods, reason = "follows the registry on behalf of all roles")]
+    #[expect(clippy::disallowed_methods, reason = "follows what is known on behalf of all roles")]
     pub(crate) async fn start(
         wanted: &[Role],
         serving: Serving,
@@ -51,7 +66,13 @@ impl Roles {
         let (sender, registry) = watch::channel(Arc::new(first));
         let (gateway, workers, stop) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let follow = tokio::spawn(serving.bus.clone().follow_registry(sender, stop.clone()));
+        let policy = PolicyView::default();
+        serving.bus.load_policy(&policy).await?;
+        let followers = [
+            tokio::spawn(serving.bus.clone().follow_registry(sender, stop.clone())),
+            tokio::spawn(serving.bus.clone().follow_policy(policy.clone(), stop.clone())),
+        ];
+        let known = Known { bus: serving.bus.clone(), registry, policy };
         let mut roles = Self {
             url,
             gateway,
@@ -59,44 +80,32 @@ impl Roles {
             workers,
             stop,
             tasks: JoinSet::new(),
-            registry: follow,
+            followers,
         };
         let mut socket = Some(socket);
         for role in wanted {
-            roles.start_one(*role, &serving, &registry, &mut socket);
+            roles.start_one(*role, &serving, &known, &mut socket);
         }
         if let Some(socket) = socket {
-            let ctx = roles.ctx("admin", &serving.bus, &registry, &roles.workers);
+            let ctx = roles.ctx("admin", &known, &roles.workers);
             roles.gateway_over.cancel();
             roles.tasks.spawn(role::run(ctx, move |ctx| http_shim::run_admin(ctx, socket, serving.metrics)));
         }
         Ok(roles)
     }
 
-    fn ctx(
-        &self,
-        name: &'static str,
-        bus: &Bus,
-        registry: &watch::Receiver<Arc<Registry>>,
-        drain: &CancellationToken,
-    ) -> Ctx {
-        Ctx::new(name, bus.clone(), registry.clone(), drain.clone(), self.stop.clone())
+    fn ctx(&self, name: &'static str, known: &Known, drain: &CancellationToken) -> Ctx {
+        let Known { bus, registry, policy } = known.clone();
+        Ctx::new(name, bus, registry, policy, drain.clone(), self.stop.clone())
     }
 
-    fn start_one(
-        &mut self,
-        role: Role,
-        serving: &Serving,
-        registry: &watch::Receiver<Arc<Registry>>,
-        socket: &mut Option<TcpListener>,
-    ) {
-        let (bus, settings) = (&serving.bus, &serving.settings);
+    fn start_one(&mut self, role: Role, serving: &Serving, known: &Known, socket: &mut Option<TcpListener>) {
         match role {
             Role::HttpShim => {
                 let Some(socket) = socket.take() else { return };
-                let ctx = self.ctx(http_shim::NAME, bus, registry, &self.gateway);
+                let ctx = self.ctx(http_shim::NAME, known, &self.gateway);
                 let (options, metrics, over) =
-                    (http_options(settings), serving.metrics.clone(), self.gateway_over.clone());
+                    (http_options(serving), serving.metrics.clone(), self.gateway_over.clone());
                 self.tasks.spawn(async move {
                     let ended = role::run(ctx, |ctx| http_shim::run(ctx, socket, options, metrics)).await;
                     over.cancel();
@@ -104,14 +113,13 @@ impl Roles {
                 });
             }
             Role::Router => {
-                let ctx = self.ctx(router::NAME, bus, registry, &self.workers);
-                let options = router_options(settings);
+                let ctx = self.ctx(router::NAME, known, &self.workers);
+                let options = router_options(serving);
                 self.tasks.spawn(role::run(ctx, |ctx| router::run(ctx, options)));
             }
             Role::ProviderWorker => {
-                let ctx = self.ctx(provider_worker::NAME, bus, registry, &self.workers);
-                let options =
-                    provider_worker::Options { slots: settings.work.worker_slots, key: serving.key.clone() };
+                let ctx = self.ctx(provider_worker::NAME, known, &self.workers);
+                let options = worker_options(serving);
                 self.tasks.spawn(role::run(ctx, |ctx| provider_worker::run(ctx, options)));
             }
         }
@@ -159,7 +167,9 @@ impl Roles {
             self.stop_now().await;
         }
         self.stop.cancel();
-        let _ = (&mut self.registry).await;
+        for follower in &mut self.followers {
+            let _ = follower.await;
+        }
     }
 
     /// Stops everything at once; unfinished work goes back to the broker.
@@ -174,8 +184,10 @@ impl Roles {
     }
 }
 
-fn http_options(settings: &Settings) -> http_shim::Options {
+fn http_options(serving: &Serving) -> http_shim::Options {
+    let settings = &serving.settings;
     http_shim::Options {
+        access: serving.access.clone(),
         body_limit: settings.http.body_limit.bytes(),
         on_disconnect: if settings.http.on_disconnect.is_cancel() {
             http_shim::OnDisconnect::Cancel
@@ -191,8 +203,21 @@ fn http_options(settings: &Settings) -> http_shim::Options {
     }
 }
 
-fn router_options(settings: &Settings) -> router::Options {
+fn worker_options(serving: &Serving) -> provider_worker::Options {
+    let secrets = &serving.settings.secrets;
+    let allowed = serving.env.iter().filter(|(name, _)| secrets.allows(name));
+    provider_worker::Options {
+        slots: serving.settings.work.worker_slots,
+        keys: serving.keys.clone(),
+        environment: allowed.map(|(name, value)| (name.clone(), Zeroizing::new(value.clone()))).collect(),
+        secrets_dir: secrets.dir(),
+    }
+}
+
+fn router_options(serving: &Serving) -> router::Options {
+    let settings = &serving.settings;
     router::Options {
+        access: serving.access.clone(),
         in_flight: settings.work.router_in_flight,
         on_lost: settings.work.on_lost,
         trusted_hosts: settings.http.trusted_custom_hosts.clone(),
