@@ -4,5 +4,6 @@
 
 pub mod catalogue;
 pub mod openai;
+pub mod refusal;
 pub mod resolve;
 pub mod sse;
