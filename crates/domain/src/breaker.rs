@@ -37,6 +37,9 @@ pub struct Policy {
 /// Attempts below which a share says nothing, unless a policy says otherwise.
 pub const MINIMUM_REQUESTS: u32 = 5;
 
+/// Shortest cooldown that a config may ask for, unless settings say otherwise.
+pub const SHORTEST_COOLDOWN: Duration = Duration::from_secs(30);
+
 /// Statuses that are the request's fault: they never count, and a config that lists them is wrong.
 pub const NEVER_FAILURES: &[u16] = &[400, 404, 422];
 

@@ -73,10 +73,7 @@ pub fn resolve(target: &Target, registry: &Registry, trusted_hosts: &[String]) -
     let base_url =
         target.custom_host.as_deref().unwrap_or(&provider.base_url).trim_end_matches('/').to_owned();
     Ok(Resolved {
-        queue: match &target.custom_host {
-            None => slug.to_owned(),
-            Some(_) => format!("{slug}-{}", &event::content_hash(origin(&base_url))[..8]),
-        },
+        queue: queue(target),
         concurrency: provider.concurrency,
         untrusted_host: target
             .custom_host
@@ -88,6 +85,22 @@ pub fn resolve(target: &Target, registry: &Registry, trusted_hosts: &[String]) -
         headers,
         timeouts: provider.timeouts,
     })
+}
+
+/// Name of the queue of a target's calls: the provider, and the origin if the caller chose it.
+pub fn queue(target: &Target) -> String {
+    let slug = target.provider.as_str();
+    match &target.custom_host {
+        None => slug.to_owned(),
+        Some(url) => format!("{slug}-{}", &event::content_hash(origin(url.trim_end_matches('/')))[..8]),
+    }
+}
+
+/// Longest that a call to a target may take.
+pub fn longest(target: &Target, registry: &Registry) -> std::time::Duration {
+    let slug = target.provider.as_str();
+    let provider = registry.providers.get(slug).or_else(|| catalogue::find(slug));
+    provider.map_or(std::time::Duration::ZERO, |provider| provider.timeouts.total)
 }
 
 fn credential(target: &Target, provider: &Provider) -> Result<Option<String>, ApiError> {

@@ -6,6 +6,7 @@ mod accept;
 mod act;
 mod configs;
 mod fallback;
+mod health;
 mod sweep;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub struct Options {
 /// Runs until it has drained.
 pub async fn run(ctx: Ctx, options: Options) -> anyhow::Result<()> {
     let router = Arc::new(Router::new(ctx.clone(), options.clone()));
+    router.health.start().await;
     for (lane, share, batch) in SHARES {
         let puller = Puller::requests(ctx.bus(), *lane, (options.in_flight * share / 100).max(1), *batch);
         start(&ctx, &router, puller, Input::Request);

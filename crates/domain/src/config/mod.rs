@@ -78,6 +78,8 @@ pub struct Target {
     pub retry: retry::Policy,
     /// Time to the response headers.
     pub request_timeout: Option<Duration>,
+    /// When the target is left alone.
+    pub breaker: Option<crate::breaker::Policy>,
     /// Caller's headers that are passed on, in lower case.
     pub forward_headers: Vec<String>,
     /// Hides what is not in OpenAI's API.

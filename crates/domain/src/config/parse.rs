@@ -233,6 +233,7 @@ fn target(
         override_params,
         retry: inherited.retry.clone().or(legacy_retries).unwrap_or_default(),
         request_timeout: headers.request_timeout.or(inherited.request_timeout),
+        breaker: None,
         forward_headers: headers.forward_headers.clone().unwrap_or_else(|| inherited.forward_headers.clone()),
         // The header can loosen what the config says and not tighten it, as in Portkey.
         strict_open_ai_compliance: headers.strict_open_ai_compliance.unwrap_or(true)

@@ -7,3 +7,4 @@ pub(crate) mod doctor;
 pub(crate) mod publish;
 pub(crate) mod requests;
 pub(crate) mod streams;
+pub(crate) mod targets;

@@ -264,7 +264,7 @@ impl Layers<'_> {
 }
 
 /// Keys that may be named without a section.
-const TOP_LEVEL: [&str; 11] = [
+const TOP_LEVEL: [&str; 12] = [
     "data_dir",
     "log",
     "http",
@@ -272,6 +272,7 @@ const TOP_LEVEL: [&str; 11] = [
     "limits",
     "deadlines",
     "work",
+    "health",
     "providers",
     "route",
     "sealing",

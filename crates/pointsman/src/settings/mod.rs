@@ -20,7 +20,8 @@ use serde_json::Value;
 pub use crate::settings::problem::{Place, SettingsError, SettingsErrors};
 pub use crate::settings::provider::{Provider, Secret};
 pub use crate::settings::sections::{
-    Deadlines, Http, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect, Sealing, Storage, Work,
+    Deadlines, Health, Http, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect, Sealing, Storage,
+    Work,
 };
 pub use crate::settings::units::{ByteSize, SyncInterval};
 
@@ -42,6 +43,8 @@ pub struct Settings {
     pub deadlines: Deadlines,
     /// How work is taken and handed back.
     pub work: Work,
+    /// How failing targets are left alone.
+    pub health: Health,
     /// Providers by slug.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub providers: BTreeMap<String, Provider>,
@@ -64,6 +67,7 @@ impl Default for Settings {
             limits: Limits::default(),
             deadlines: Deadlines::default(),
             work: Work::default(),
+            health: Health::default(),
             providers: BTreeMap::new(),
             route: None,
             sealing: Sealing::default(),
