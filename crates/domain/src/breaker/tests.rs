@@ -94,7 +94,7 @@ fn a_probe_closes_it_or_opens_it_again() {
 fn what_began_before_is_evidence_of_the_past() {
     let (policy, mut tally) = opened(2);
     let late = Observation { started_at: Timestamp(1), ..failure(&policy, 35 * SECOND) };
-    tally.observe(&[late.clone()]);
+    tally.observe(std::slice::from_ref(&late));
     assert_eq!(tally.state(&policy, Timestamp(36 * SECOND)), State::HalfOpen);
     tally.observe(&[Observation { fault: None, ..late.clone() }]);
     assert_eq!(tally.state(&policy, Timestamp(36 * SECOND)), State::HalfOpen);
