@@ -82,11 +82,11 @@ fn command(dir: &Path, arguments: &[&str], nats: &str) -> Start {
 }
 
 /// Falls back from a target that fails as told to one that works; three failures open the circuit.
-fn config(first: &str, cooldown_ms: u64) -> Value {
+fn config(first: &str, cooldown: &str) -> Value {
     json!({
         "strategy": {
             "mode": "fallback",
-            "cb_config": { "failure_threshold": 3, "cooldown_interval": cooldown_ms },
+            "cb_config": { "failure_threshold": 3, "cooldown_interval": cooldown },
         },
         "targets": [
             { "provider": "bad", "override_params": { "model": first } },
@@ -113,7 +113,7 @@ fn answered_by(answer: &Answer) -> &str {
 async fn failures_through_one_router_protect_the_other_and_one_that_starts_later() {
     let cluster = Cluster::start();
     let (_observer, bus) = cluster.observer().await;
-    let config = config("bad?status=503", 600_000);
+    let config = config("bad?status=503", "10m");
     let mut first = cluster.router();
     // The other one listens, but takes no requests while it is frozen: all failures go through the first.
     let second = cluster.router();
@@ -151,7 +151,7 @@ async fn a_clients_mistakes_never_open_it() {
     let (_observer, bus) = cluster.observer().await;
     let _routers = [cluster.router(), cluster.router()];
     for status in [400, 404, 422] {
-        let config = config(&format!("bad?status={status}"), 600_000);
+        let config = config(&format!("bad?status={status}"), "10m");
         for _ in 0..4 {
             assert_eq!(answered_by(&cluster.ask(&config).await), "config.targets[1]");
         }
@@ -166,18 +166,18 @@ async fn one_request_tries_the_target_and_closes_the_circuit() {
     let cluster = Cluster::start();
     let (_observer, bus) = cluster.observer().await;
     let _routers = [cluster.router(), cluster.router()];
-    let failing = config("bad?status=503", 1000);
+    let failing = config("bad?status=503", "1s");
     for _ in 0..3 {
         assert_eq!(answered_by(&cluster.ask(&failing).await), "config.targets[1]");
     }
     bad_is(&bus, Availability::HalfOpen).await;
     // The circuit is the target's, not the model's: what comes next takes long and works.
-    let slow = config("works?delay=1500ms", 1000);
+    let slow = config("works?delay=1500ms", "1s");
     let asked = futures::future::join_all((0..6).map(|_| cluster.ask(&slow))).await;
     let tried = asked.iter().filter(|answer| answered_by(answer) == "config.targets[0]").count();
     assert_eq!((tried, cluster.calls("works").await), (1, 1), "one at a time");
     bad_is(&bus, Availability::Closed).await;
-    assert_eq!(answered_by(&cluster.ask(&config("works", 1000)).await), "config.targets[0]");
+    assert_eq!(answered_by(&cluster.ask(&config("works", "1s")).await), "config.targets[0]");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,7 +185,7 @@ async fn a_failed_try_opens_it_again_and_the_request_falls_back() {
     let cluster = Cluster::start();
     let (_observer, bus) = cluster.observer().await;
     let _routers = [cluster.router(), cluster.router()];
-    let failing = config("bad?status=503", 1000);
+    let failing = config("bad?status=503", "1s");
     for _ in 0..3 {
         cluster.ask(&failing).await;
     }
@@ -201,7 +201,7 @@ async fn when_every_target_is_open_the_breaker_is_bypassed() {
     let cluster = Cluster::start();
     let (_observer, bus) = cluster.observer().await;
     let _router = cluster.router();
-    let mut config = config("bad?status=503", 600_000);
+    let mut config = config("bad?status=503", "10m");
     config["targets"].as_array_mut().unwrap().pop();
     for _ in 0..3 {
         assert_eq!(cluster.ask(&config).await.status, 503);
@@ -216,7 +216,7 @@ async fn people_see_the_targets_and_reset_them() {
     let cluster = Cluster::start();
     let (_observer, bus) = cluster.observer().await;
     let routers = [cluster.router(), cluster.router()];
-    let config = config("bad?status=500", 600_000);
+    let config = config("bad?status=500", "10m");
     for _ in 0..3 {
         cluster.ask(&config).await;
     }
@@ -251,7 +251,7 @@ async fn without_a_breaker_health_is_recorded_and_nothing_is_skipped() {
     let cluster = Cluster::start();
     let (_observer, bus) = cluster.observer().await;
     let _router = cluster.router();
-    let mut config = config("bad?status=503", 600_000);
+    let mut config = config("bad?status=503", "10m");
     config["strategy"].as_object_mut().unwrap().remove("cb_config");
     for _ in 0..6 {
         assert_eq!(answered_by(&cluster.ask(&config).await), "config.targets[1]");

@@ -212,6 +212,34 @@ pub(crate) fn pull(stream: &str, consumer: &str) -> String {
 /// The registry itself.
 pub const REGISTRY: &str = "$KV.llm_registry.current";
 
+/// Every record of the administrators'.
+pub(crate) const POLICY_ALL: &str = "$KV.llm_policy.>";
+
+const POLICY: &str = "$KV.llm_policy.";
+
+/// Changes of the administrators' records, as they happen.
+pub(crate) const POLICY_LIVE: &str = "llm.live.policy.>";
+
+/// An administrators' record.
+pub(crate) fn policy(key: &str) -> String {
+    format!("{POLICY}{key}")
+}
+
+/// The key of an administrators' record.
+pub(crate) fn parse_policy(subject: &str) -> Option<&str> {
+    subject.strip_prefix(POLICY)
+}
+
+/// The key of a record in a live change. The broker republishes under the last tokens of the subject.
+pub(crate) fn parse_policy_live(subject: &str) -> Option<&str> {
+    subject.strip_prefix("llm.live.policy.")
+}
+
+/// Asks the broker for messages of a stream without going through a consumer.
+pub(crate) fn direct_get(stream: &str) -> String {
+    format!("$JS.API.DIRECT.GET.{stream}")
+}
+
 /// Tells that a consumer of calls was created or deleted.
 pub const CALL_CONSUMERS_CHANGED: &str = "$JS.EVENT.ADVISORY.CONSUMER.*.LLM_CALL.>";
 

@@ -67,6 +67,11 @@ token! {
     Workspace
 }
 
+token! {
+    /// What a stored entity is named by.
+    Slug
+}
+
 impl RequestId {
     /// An id for a message that came without one: the same on every router, because it is made of the
     /// broker's own sequence and timestamp (nanoseconds).

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bus::policy::PolicyView;
 use bus::{Bus, Clock};
 use domain::Registry;
 use tokio::sync::watch;
@@ -19,6 +20,7 @@ pub struct Ctx {
     name: &'static str,
     bus: Bus,
     registry: watch::Receiver<Arc<Registry>>,
+    policy: PolicyView,
     /// Take no new work.
     drain: CancellationToken,
     /// Stop what is still running.
@@ -33,10 +35,20 @@ impl Ctx {
         name: &'static str,
         bus: Bus,
         registry: watch::Receiver<Arc<Registry>>,
+        policy: PolicyView,
         drain: CancellationToken,
         stop: CancellationToken,
     ) -> Self {
-        Self { name, bus, registry, drain, stop, jobs: TaskTracker::new(), helpers: TaskTracker::new() }
+        Self {
+            name,
+            bus,
+            registry,
+            policy,
+            drain,
+            stop,
+            jobs: TaskTracker::new(),
+            helpers: TaskTracker::new(),
+        }
     }
 
     /// The role's name: crate, subcommand, consumer, metric label.
@@ -57,6 +69,11 @@ impl Ctx {
     /// What every role knows alike, as of now.
     pub fn registry(&self) -> Arc<Registry> {
         Arc::clone(&self.registry.borrow())
+    }
+
+    /// What administrators stored, as of now.
+    pub fn policy(&self) -> &PolicyView {
+        &self.policy
     }
 
     /// Follows the registry.

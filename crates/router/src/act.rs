@@ -10,7 +10,8 @@ use bus::{PutError, subject};
 use bytes::Bytes;
 use domain::config::Target;
 use domain::health::{Watch, target_key};
-use domain::next::{self, View};
+use domain::model::NoModels;
+use domain::next::{self, Decision, View};
 use domain::{
     ApiError, Attempt, Call, Config, Envelope, ErrorClass, Event, Next, Outcome, Refusal, Timestamp, outcome,
 };
@@ -45,6 +46,8 @@ pub(crate) enum Trouble {
     End(#[from] bus::requests::EndError),
     #[error(transparent)]
     Read(#[from] bus::state::ReadError),
+    #[error(transparent)]
+    Body(#[from] bus::bodies::BodyError),
     #[error(transparent)]
     Topology(#[from] bus::TopologyError),
 }
@@ -92,24 +95,29 @@ impl Router {
         let mut unreported = reporting;
         // Half-open targets that somebody else is trying.
         let mut denied = HashSet::new();
+        let gathered = self.gather(&envelope, config, body).await?;
         loop {
-            let _health = self.health.known(&envelope.workspace, now, &denied);
+            let health = self.health.known(&envelope.workspace, now, &denied);
             let view = View {
                 now,
                 deadline: envelope.deadline,
                 seed: envelope.seed(),
                 cancelled,
                 on_lost: self.options.on_lost,
+                health: &health,
+                models: &NoModels,
             };
-            match next::next(config, &envelope.attempts, &view) {
+            let decision = next::next(config, &gathered.facts(&envelope), &envelope.attempts, &view);
+            note(&decision, &envelope);
+            match decision.next {
                 Next::Call { target, after } if after < AT_ONCE => {
-                    let Some(watch) = self.permitted(&envelope, target, now).await else {
-                        denied.insert(target_key(&envelope.workspace, &resolve::queue(target)));
+                    let Some(watch) = self.permitted(&envelope, &target, now).await else {
+                        denied.insert(target_key(&envelope.workspace, &resolve::queue(&target)));
                         continue;
                     };
-                    let told = self.tell(&envelope, target, &mut unreported).await;
+                    let told = self.tell(&envelope, &target, &mut unreported).await;
                     let called = match told {
-                        Ok(()) => self.call(&mut envelope, config, target, body, &failed, now, &watch).await,
+                        Ok(()) => self.call(&mut envelope, config, &target, body, &failed, now, &watch).await,
                         Err(err) => Err(err),
                     };
                     if watch.probe && called.is_err() {
@@ -215,7 +223,9 @@ impl Router {
             credential: resolved.credential,
             headers: resolved.headers,
             forward_headers: target.forward_headers.clone(),
+            default_params: target.default_params.clone(),
             override_params: target.override_params.clone(),
+            drop_params: target.drop_params.clone(),
             request_timeout_ms: target.request_timeout.map(domain::time::millis),
             timeouts: resolved.timeouts,
             success_is_final: next::success_is_final(config, &envelope.attempts, target),
@@ -332,6 +342,13 @@ impl Router {
     }
 }
 
+/// The reasons, for whoever follows one request.
+fn note(decision: &Decision<'_>, envelope: &Envelope) {
+    for reason in &decision.why {
+        debug!(request = %envelope.request, %reason, "decided");
+    }
+}
+
 fn over(ended: Ended, envelope: &Envelope) -> Step {
     match ended {
         Ended::Won => Step::Over,
@@ -405,11 +422,17 @@ fn refusal_error(refusal: Refusal) -> (outcome::Kind, ApiError) {
         Refusal::Cancelled => {
             (outcome::Kind::Cancelled, ApiError::new(499, "cancelled", "the request was cancelled"))
         }
+        // Portkey's text.
+        Refusal::NoMatch => {
+            let message = "Query router did not resolve to any valid target";
+            (outcome::Kind::Refused, ApiError::new(400, "no_condition_matched", message))
+        }
         Refusal::NoTarget => {
             let err = ApiError::new(
                 400,
                 "no_target",
-                "the config leads to no target: give one a positive `weight`",
+                "the config leads to no target: give one a positive `weight`; where a model is to be chosen, \
+                 ask for less or configure more providers",
             );
             (outcome::Kind::Refused, err)
         }

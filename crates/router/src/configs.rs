@@ -2,8 +2,9 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
-use domain::config::HeaderOptions;
+use domain::config::{ConfigError, HeaderOptions};
 use domain::{ApiError, Config, Registry};
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -42,6 +43,12 @@ impl Configs {
 fn parse(text: &str, routing: &HeaderOptions) -> Result<Config, ApiError> {
     Config::parse(text, routing)
         .map_err(|err| ApiError::bad_request(&err.path, "invalid_config", err.to_string()))
+}
+
+/// Refuses breakers that would try their targets sooner than this gateway allows.
+pub(crate) fn check_cooldowns(config: &Config, shortest: Duration) -> Result<(), ApiError> {
+    let refused = |err: ConfigError| ApiError::bad_request(&err.path, "invalid_config", err.to_string());
+    config.check_cooldowns(shortest).map_err(refused)
 }
 
 /// The config of a request that brings none.

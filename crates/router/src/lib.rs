@@ -5,6 +5,7 @@
 mod accept;
 mod act;
 mod configs;
+mod facts;
 mod fallback;
 mod health;
 mod sweep;
@@ -37,6 +38,8 @@ pub struct Options {
     pub asynchronous: Duration,
     /// Most time that a request may ask for.
     pub maximum: Duration,
+    /// Shortest cooldown that a config's breaker may have.
+    pub shortest_cooldown: Duration,
     /// How often overdue calls are looked for.
     pub sweep: Duration,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bus::Bus;
+use bus::policy::PolicyView;
 use bus::seal::PrivateKey;
 use domain::Registry;
 use role::Ctx;
@@ -35,12 +36,20 @@ pub(crate) struct Roles {
     workers: CancellationToken,
     stop: CancellationToken,
     tasks: JoinSet<anyhow::Result<()>>,
-    registry: JoinHandle<()>,
+    followers: [JoinHandle<()>; 2],
+}
+
+/// What all roles of a process know alike.
+#[derive(Clone)]
+struct Known {
+    bus: Bus,
+    registry: watch::Receiver<Arc<Registry>>,
+    policy: PolicyView,
 }
 
 impl Roles {
     /// Starts the roles; the socket serves the HTTP API, or health and metrics where there is none.
-    #[expect(clippy::disallowed_methods, reason = "follows the registry on behalf of all roles")]
+    #[expect(clippy::disallowed_methods, reason = "follows what is known on behalf of all roles")]
     pub(crate) async fn start(
         wanted: &[Role],
         serving: Serving,
@@ -51,7 +60,13 @@ impl Roles {
         let (sender, registry) = watch::channel(Arc::new(first));
         let (gateway, workers, stop) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let follow = tokio::spawn(serving.bus.clone().follow_registry(sender, stop.clone()));
+        let policy = PolicyView::default();
+        serving.bus.load_policy(&policy).await?;
+        let followers = [
+            tokio::spawn(serving.bus.clone().follow_registry(sender, stop.clone())),
+            tokio::spawn(serving.bus.clone().follow_policy(policy.clone(), stop.clone())),
+        ];
+        let known = Known { bus: serving.bus.clone(), registry, policy };
         let mut roles = Self {
             url,
             gateway,
@@ -59,42 +74,31 @@ impl Roles {
             workers,
             stop,
             tasks: JoinSet::new(),
-            registry: follow,
+            followers,
         };
         let mut socket = Some(socket);
         for role in wanted {
-            roles.start_one(*role, &serving, &registry, &mut socket);
+            roles.start_one(*role, &serving, &known, &mut socket);
         }
         if let Some(socket) = socket {
-            let ctx = roles.ctx("admin", &serving.bus, &registry, &roles.workers);
+            let ctx = roles.ctx("admin", &known, &roles.workers);
             roles.gateway_over.cancel();
             roles.tasks.spawn(role::run(ctx, move |ctx| http_shim::run_admin(ctx, socket, serving.metrics)));
         }
         Ok(roles)
     }
 
-    fn ctx(
-        &self,
-        name: &'static str,
-        bus: &Bus,
-        registry: &watch::Receiver<Arc<Registry>>,
-        drain: &CancellationToken,
-    ) -> Ctx {
-        Ctx::new(name, bus.clone(), registry.clone(), drain.clone(), self.stop.clone())
+    fn ctx(&self, name: &'static str, known: &Known, drain: &CancellationToken) -> Ctx {
+        let Known { bus, registry, policy } = known.clone();
+        Ctx::new(name, bus, registry, policy, drain.clone(), self.stop.clone())
     }
 
-    fn start_one(
-        &mut self,
-        role: Role,
-        serving: &Serving,
-        registry: &watch::Receiver<Arc<Registry>>,
-        socket: &mut Option<TcpListener>,
-    ) {
-        let (bus, settings) = (&serving.bus, &serving.settings);
+    fn start_one(&mut self, role: Role, serving: &Serving, known: &Known, socket: &mut Option<TcpListener>) {
+        let settings = &serving.settings;
         match role {
             Role::HttpShim => {
                 let Some(socket) = socket.take() else { return };
-                let ctx = self.ctx(http_shim::NAME, bus, registry, &self.gateway);
+                let ctx = self.ctx(http_shim::NAME, known, &self.gateway);
                 let (options, metrics, over) =
                     (http_options(settings), serving.metrics.clone(), self.gateway_over.clone());
                 self.tasks.spawn(async move {
@@ -104,12 +108,12 @@ impl Roles {
                 });
             }
             Role::Router => {
-                let ctx = self.ctx(router::NAME, bus, registry, &self.workers);
+                let ctx = self.ctx(router::NAME, known, &self.workers);
                 let options = router_options(settings);
                 self.tasks.spawn(role::run(ctx, |ctx| router::run(ctx, options)));
             }
             Role::ProviderWorker => {
-                let ctx = self.ctx(provider_worker::NAME, bus, registry, &self.workers);
+                let ctx = self.ctx(provider_worker::NAME, known, &self.workers);
                 let options =
                     provider_worker::Options { slots: settings.work.worker_slots, key: serving.key.clone() };
                 self.tasks.spawn(role::run(ctx, |ctx| provider_worker::run(ctx, options)));
@@ -159,7 +163,9 @@ impl Roles {
             self.stop_now().await;
         }
         self.stop.cancel();
-        let _ = (&mut self.registry).await;
+        for follower in &mut self.followers {
+            let _ = follower.await;
+        }
     }
 
     /// Stops everything at once; unfinished work goes back to the broker.
@@ -186,6 +192,7 @@ fn http_options(settings: &Settings) -> http_shim::Options {
         asynchronous: settings.deadlines.asynchronous,
         maximum: settings.deadlines.maximum,
         trusted_hosts: settings.http.trusted_custom_hosts.clone(),
+        shortest_cooldown: settings.health.shortest_cooldown,
         storage_percent: settings.limits.storage_percent,
         drain_grace: Duration::from_secs(1),
     }
@@ -199,6 +206,7 @@ fn router_options(settings: &Settings) -> router::Options {
         interactive: settings.deadlines.interactive,
         asynchronous: settings.deadlines.asynchronous,
         maximum: settings.deadlines.maximum,
+        shortest_cooldown: settings.health.shortest_cooldown,
         sweep: settings.work.sweep,
     }
 }

@@ -1,0 +1,206 @@
+//! The administrators' records: changed one by one by compare-and-set, held by every process as a whole.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::StatusCode;
+use bytes::Bytes;
+use domain::policy::{Change, Key, Policy};
+use futures::StreamExt as _;
+use parking_lot::RwLock;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::state::ReadError;
+use crate::{Bus, Put, PutError, header, subject};
+
+const BUCKET_STREAM: &str = "KV_llm_policy";
+
+/// Records read with one question.
+const BATCH: usize = 1000;
+
+/// How often it is checked that no change was missed.
+const RECHECK: Duration = Duration::from_secs(30);
+
+/// Longest wait for the next record of a batch.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a process knows of the records. Cheap to clone.
+#[derive(Clone)]
+pub struct PolicyView {
+    index: Arc<RwLock<Policy>>,
+    /// Sequence of the last record applied; moves after the index has it.
+    applied: watch::Sender<u64>,
+}
+
+impl Default for PolicyView {
+    fn default() -> Self {
+        Self { index: Arc::default(), applied: watch::Sender::new(0) }
+    }
+}
+
+impl PolicyView {
+    /// Looks something up. Keep it short: changes wait meanwhile.
+    pub fn read<T>(&self, look: impl FnOnce(&Policy) -> T) -> T {
+        look(&self.index.read())
+    }
+
+    /// Sequence of the last record applied.
+    pub fn applied(&self) -> u64 {
+        *self.applied.borrow()
+    }
+
+    /// Says when there is something new.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    fn apply(&self, key: &str, sequence: u64, payload: &[u8]) {
+        match self.index.write().apply(key, sequence, payload) {
+            Change::Changed(key) => debug!(%key, sequence, "policy changed"),
+            Change::Old => {}
+            Change::Malformed(reason) => error!(reason, sequence, "keeping the last good record"),
+        }
+        self.applied.send_if_modified(|last| {
+            let newer = sequence > *last;
+            *last = sequence.max(*last);
+            newer
+        });
+    }
+}
+
+/// A record as it lies in the store.
+#[derive(Clone, Debug)]
+pub struct PolicyRecord {
+    /// Its key's text.
+    pub key: String,
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its JSON; empty: removed.
+    pub payload: Bytes,
+}
+
+impl Bus {
+    /// Reads one record from the stream's leader. None: there never was one, or it was removed.
+    pub async fn policy_record(&self, key: &Key) -> Result<Option<PolicyRecord>, ReadError> {
+        let message = self.read_last(BUCKET_STREAM, &subject::policy(&key.to_string())).await?;
+        Ok(message.filter(|m| !m.payload.is_empty()).map(|m| PolicyRecord {
+            key: key.to_string(),
+            sequence: m.sequence,
+            payload: m.payload,
+        }))
+    }
+
+    /// Stores a record if the last one of its key has the sequence `expected`; 0: if there never was one.
+    pub async fn put_policy(&self, key: &Key, payload: Bytes, expected: u64) -> Result<u64, PutError> {
+        let subject = subject::policy(&key.to_string());
+        let put = Put::new(subject.clone(), payload.clone()).expect(expected);
+        match self.put(put).await {
+            Err(PutError::Conflict) => {
+                // The echo of our own first offer, when that was stored and its acknowledgement lost.
+                let there = self.read_last(BUCKET_STREAM, &subject).await;
+                match there {
+                    Ok(Some(there)) if there.payload == payload && there.sequence > expected => {
+                        Ok(there.sequence)
+                    }
+                    _ => Err(PutError::Conflict),
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Keeps `view` up to date until `stop`. A change arrives as the broker stores it.
+    pub async fn follow_policy(self, view: PolicyView, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let Ok(mut live) = self.subscribe(subject::POLICY_LIVE).await else {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                continue;
+            };
+            let epoch = self.epoch();
+            // Subscribed first, so that nothing falls between what is read and what comes.
+            self.catch_up(&view).await;
+            loop {
+                let message = tokio::select! {
+                    () = stop.cancelled() => return,
+                    message = live.next() => message,
+                    () = self.reconnected(epoch) => break,
+                    () = tokio::time::sleep(RECHECK) => {
+                        self.catch_up(&view).await;
+                        continue;
+                    }
+                };
+                let Some(message) = message else { break };
+                let sequence = message.header("Nats-Sequence").and_then(|s| s.parse::<u64>().ok());
+                match (sequence, subject::parse_policy_live(&message.subject)) {
+                    (Some(sequence), Some(key)) if sequence == view.applied() + 1 => {
+                        view.apply(key, sequence, &message.payload);
+                    }
+                    (Some(sequence), Some(_)) if sequence <= view.applied() => {}
+                    _ => self.catch_up(&view).await,
+                }
+            }
+        }
+    }
+
+    /// Reads everything once; for whoever needs it before it starts.
+    pub async fn load_policy(&self, view: &PolicyView) -> Result<(), ReadError> {
+        self.read_policy_after(view).await
+    }
+
+    async fn catch_up(&self, view: &PolicyView) {
+        if let Err(err) = self.read_policy_after(view).await {
+            warn!(%err, "keeping the policy as it was");
+        }
+    }
+
+    /// Applies every record after the last one applied.
+    async fn read_policy_after(&self, view: &PolicyView) -> Result<(), ReadError> {
+        loop {
+            let batch = self.policy_batch(view.applied() + 1).await?;
+            let full = batch.len() == BATCH;
+            for record in batch {
+                view.apply(&record.key, record.sequence, &record.payload);
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The records from a sequence on, in order, at most [`BATCH`].
+    async fn policy_batch(&self, from: u64) -> Result<Vec<PolicyRecord>, ReadError> {
+        let failed = |reason: String| ReadError::new(BUCKET_STREAM, reason);
+        let inbox = self.client.new_inbox();
+        let mut answers =
+            self.client.subscribe(inbox.clone()).await.map_err(|err| failed(err.to_string()))?;
+        let question =
+            serde_json::json!({ "seq": from, "next_by_subj": subject::POLICY_ALL, "batch": BATCH });
+        self.client
+            .publish_with_reply(subject::direct_get(BUCKET_STREAM), inbox, Bytes::from(question.to_string()))
+            .await
+            .map_err(|err| failed(err.to_string()))?;
+        let mut records = Vec::new();
+        loop {
+            let answer = tokio::time::timeout(PATIENCE, answers.next()).await;
+            let answer = answer.map_err(|_| failed("timed out".to_owned()))?;
+            let answer = answer.ok_or_else(|| failed("connection closed".to_owned()))?;
+            match answer.status {
+                // End of the batch, and nothing from there on.
+                Some(status) if [204, 404].contains(&status.as_u16()) => return Ok(records),
+                Some(status) if status != StatusCode::OK => {
+                    return Err(failed(answer.description.unwrap_or_else(|| status.to_string())));
+                }
+                _ => {}
+            }
+            let headers = answer.headers.as_ref();
+            let sequence = header(headers, "Nats-Sequence").and_then(|s| s.parse().ok());
+            let key = header(headers, "Nats-Subject").and_then(subject::parse_policy);
+            let (Some(sequence), Some(key)) = (sequence, key) else {
+                return Err(failed("the broker's answer has no sequence".to_owned()));
+            };
+            records.push(PolicyRecord { key: key.to_owned(), sequence, payload: answer.payload });
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The index and the access rules.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn slug(text: &str) -> Slug {
+    Slug::parse(text).unwrap()
+}
+
+fn acme() -> Workspace {
+    Workspace::parse("acme").unwrap()
+}
+
+fn stamp() -> Value {
+    json!({ "at": 1, "by": "cli" })
+}
+
+fn head(version: u32) -> Vec<u8> {
+    json!({
+        "slug": "pc-a", "workspace": "acme", "name": "A", "version": version, "latest": version, "is_default": true,
+        "created": stamp(), "updated": stamp(),
+    })
+    .to_string()
+    .into_bytes()
+}
+
+fn version(number: u32) -> Vec<u8> {
+    let document = json!({ "provider": format!("p{number}") });
+    json!({ "slug": "pc-a", "workspace": "acme", "version": number, "document": document, "created": stamp() })
+        .to_string()
+        .into_bytes()
+}
+
+#[test]
+fn keys_print_and_parse_back() {
+    for text in
+        ["workspace.acme", "config.acme.pc-a", "version.acme.pc-a.12", "virtual.acme.openai", "apikey.k1"]
+    {
+        assert_eq!(text.parse::<Key>().unwrap().to_string(), text);
+    }
+    for text in ["", "workspace", "config.acme", "version.acme.pc-a.x", "apikey.a.b", "other.x"] {
+        assert_eq!(text.parse::<Key>(), Err(UnknownKey(text.to_owned())));
+    }
+}
+
+#[test]
+fn a_config_is_there_once_its_version_is() {
+    let mut policy = Policy::default();
+    let found = |policy: &Policy| policy.config(&acme(), &slug("pc-a")).map(|(_, v)| v.document.clone());
+    policy.apply("config.acme.pc-a", 2, &head(1));
+    assert_eq!(found(&policy), None);
+    policy.apply("version.acme.pc-a.1", 1, &version(1));
+    assert_eq!(found(&policy), Some(json!({ "provider": "p1" })));
+    policy.apply("version.acme.pc-a.2", 3, &version(2));
+    assert_eq!(found(&policy), Some(json!({ "provider": "p1" })), "the head decides");
+    policy.apply("config.acme.pc-a", 4, &head(2));
+    assert_eq!(found(&policy), Some(json!({ "provider": "p2" })));
+    assert_eq!(policy.apply("config.acme.pc-a", 2, &head(1)), Change::Old);
+    assert_eq!(policy.default_config(&acme()), Some(slug("pc-a")));
+    assert_eq!(policy.config_versions(&acme(), &slug("pc-a")).len(), 2);
+    assert_eq!(policy.config(&Workspace::default(), &slug("pc-a")), None, "another workspace sees nothing");
+}
+
+#[test]
+fn a_malformed_record_leaves_the_last_good_one() {
+    let mut policy = Policy::default();
+    policy.apply("version.acme.pc-a.1", 1, &version(1));
+    policy.apply("config.acme.pc-a", 2, &head(1));
+    assert!(matches!(policy.apply("config.acme.pc-a", 3, b"{\"slug\":"), Change::Malformed(_)));
+    assert!(policy.config(&acme(), &slug("pc-a")).is_some());
+    policy.apply("config.acme.pc-a", 4, b"");
+    assert!(policy.config(&acme(), &slug("pc-a")).is_none());
+    assert_eq!(policy.default_config(&acme()), None);
+}
+
+fn virtual_key(workspace: &str, shared_with: &[&str]) -> Vec<u8> {
+    json!({
+        "slug": "openai", "workspace": workspace, "name": "o", "provider": "openai", "workspaces": shared_with,
+        "created": stamp(), "updated": stamp(),
+    })
+    .to_string()
+    .into_bytes()
+}
+
+#[test]
+fn virtual_keys_are_seen_by_their_workspace_and_those_it_shares_with() {
+    let mut policy = Policy::default();
+    policy.apply("virtual.default.openai", 1, &virtual_key("default", &["acme"]));
+    let owner = |policy: &Policy, w: &str| {
+        policy.virtual_key(&Workspace::parse(w).unwrap(), "openai").map(|k| k.workspace.to_string())
+    };
+    assert_eq!(owner(&policy, "default").as_deref(), Some("default"));
+    assert_eq!(owner(&policy, "acme").as_deref(), Some("default"));
+    assert_eq!(owner(&policy, "other"), None);
+    policy.apply("virtual.acme.openai", 2, &virtual_key("acme", &[]));
+    assert_eq!(owner(&policy, "acme").as_deref(), Some("acme"), "its own comes first");
+}
+
+#[test]
+fn scopes_allow_what_they_say() {
+    let allows = |scope: &str, wanted: &str| Scope::parse(scope).unwrap().allows(wanted);
+    assert!(allows("*", "configs.read"));
+    assert!(allows("configs.*", "configs.read"));
+    assert!(allows("configs.read", "configs.read"));
+    assert!(!allows("configs.read", "configs.update"));
+    assert!(!allows("mcp.invoke", "mcp_servers.read"));
+    assert!(!allows("workspaces.*", "workspace_users.read"));
+    for (bad, part) in
+        [("configs", "noun and a verb"), ("config.read", "known nouns"), ("models.read", "list")]
+    {
+        assert!(Scope::parse(bad).unwrap_err().to_string().contains(part), "{bad}");
+    }
+}
+
+#[test]
+fn key_texts_come_apart() {
+    let text = ApiKey::text(&slug("k1"), "s_e-cret");
+    assert_eq!(ApiKey::take_apart(&text), Some((slug("k1"), "s_e-cret")));
+    for other in ["sk-proj-1234", "pm_", "pm_k1", "pm_k1_", ""] {
+        assert_eq!(ApiKey::take_apart(other), None, "{other}");
+    }
+}
+
+#[test]
+fn a_star_stands_for_any_text() {
+    for (pattern, text, fits) in [
+        ("gpt-4o", "gpt-4o", true),
+        ("gpt-4o", "gpt-4o-mini", false),
+        ("gpt-*", "gpt-4o-mini", true),
+        ("*", "", true),
+        ("*-mini", "gpt-4o-mini", true),
+        ("*-mini", "gpt-4o", false),
+        ("g*o*i", "gpt-4o-mini", true),
+        ("ü*", "über", true),
+    ] {
+        assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
+    }
+}
