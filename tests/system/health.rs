@@ -45,6 +45,9 @@ impl Cluster {
             .set("providers.good.base_url", &url)
             .set("route.provider", "good")
             .set("health.shortest_cooldown", "1s")
+            // What a frozen router holds soon goes to another.
+            .set("work.ack_wait", "2s")
+            .set("work.progress", "500ms")
     }
 
     fn router(&self) -> Pointsman {
