@@ -5,6 +5,7 @@ mod bodies;
 mod clients;
 mod crash;
 mod doors;
+mod health;
 mod interface;
 mod life;
 mod portkey;

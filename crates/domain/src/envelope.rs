@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::config::{HeaderOptions, params};
+use crate::health::Watch;
 use crate::{Attempt, AttemptId, ConfigSource, Lane, Operation, RequestId, Slug, Timestamp, Workspace, time};
 
 /// Where the answer goes besides the stored result.
@@ -147,6 +148,9 @@ pub struct Call {
     pub timeouts: Timeouts,
     /// Any 2xx ends the request, so that it may be forwarded as it comes.
     pub success_is_final: bool,
+    /// What to report of the target's health, and about whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
     /// Retries that will have been made at this target if it answers.
     #[serde(default)]
     pub retry_count: i32,

@@ -95,7 +95,7 @@ impl Intake<'_> {
         if self.door == Door::Http {
             asked.routing.api_key = sealer.callers_credential(&chosen, get)?;
         }
-        let config = parse(&chosen, &asked)?;
+        let config = parse(&chosen, &asked, self.options.shortest_cooldown)?;
         if let Chosen::Stored(_) = &chosen {
             // The router goes on with the version that was checked here.
             asked.config = chosen.source();
@@ -231,7 +231,7 @@ impl Intake<'_> {
 }
 
 /// The config the request brings, or the one its headers stand for. None: the configured route answers.
-fn parse(chosen: &Chosen, asked: &Asked) -> Result<Option<Config>, ApiError> {
+fn parse(chosen: &Chosen, asked: &Asked, shortest_cooldown: Duration) -> Result<Option<Config>, ApiError> {
     let config = match chosen {
         Chosen::Inline(text) => Config::parse(text, &asked.routing),
         Chosen::Stored(version) => Config::parse(&version.document.to_string(), &asked.routing),
@@ -242,7 +242,9 @@ fn parse(chosen: &Chosen, asked: &Asked) -> Result<Option<Config>, ApiError> {
         Chosen::Inline(text) => text.as_str(),
         _ => "{}",
     };
-    config.map(Some).map_err(|err: ConfigError| ApiError::bad_config(text, &err))
+    config
+        .and_then(|config| config.check_cooldowns(shortest_cooldown).map(|()| Some(config)))
+        .map_err(|err: ConfigError| ApiError::bad_config(text, &err))
 }
 
 impl Order {

@@ -56,6 +56,8 @@ pub enum Command {
     /// Messages that could not be processed
     #[command(subcommand)]
     Dead(Dead),
+    /// How the targets do: circuits, failures, latency; and close a circuit by hand
+    Targets(Targets),
     /// What exists on the broker: depth, lag, in flight
     Streams,
     /// Check broker, streams, clocks, storage and providers, and say how to fix what is wrong
@@ -183,6 +185,21 @@ pub enum Dead {
     Redrive {
         /// Its number, from `dead ls`; `all` for every one
         number: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Targets {
+    #[command(subcommand)]
+    pub command: Option<TargetsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TargetsCommand {
+    /// Close all circuits of one target, for all routers
+    Reset {
+        /// Its name, from `pointsman targets`, as in `default/openai`
+        target: String,
     },
 }
 

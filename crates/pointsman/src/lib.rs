@@ -83,6 +83,7 @@ async fn dispatch(
         Command::Publish(publish) => commands::publish::run(publish, output, &settings).await,
         Command::Requests(requests) => commands::requests::run(requests, output, &settings).await,
         Command::Dead(dead) => commands::dead::run(dead, output, &settings).await,
+        Command::Targets(targets) => commands::targets::run(targets, output, &settings).await,
         Command::Streams => commands::streams::run(output, &settings).await,
         Command::Doctor => commands::doctor::run(output, &settings).await,
         Command::Models(models) => commands::models::run(models, output, &settings),

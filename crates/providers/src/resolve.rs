@@ -149,10 +149,6 @@ fn of_provider(target: &Target, names: &Names<'_>) -> Result<Resolved, ApiError>
         provider(slug, names.registry).ok_or_else(|| unknown(&target.path, slug, names.registry))?;
     let mut resolved = described(target, provider, target.custom_host.as_deref(), names)?;
     resolved.credential = credential(target, provider)?;
-    resolved.queue = match &target.custom_host {
-        None => slug.to_owned(),
-        Some(_) => format!("{slug}-{}", &event::content_hash(origin(&resolved.base_url))[..8]),
-    };
     Ok(resolved)
 }
 
@@ -253,7 +249,7 @@ fn described(
         }
     }
     Ok(Resolved {
-        queue: String::new(),
+        queue: queue(target),
         concurrency: provider.concurrency,
         untrusted_host: custom_host.is_some_and(|url| !host::is_trusted(url, names.trusted_hosts)),
         base_url: custom_host.unwrap_or(&provider.base_url).trim_end_matches('/').to_owned(),
@@ -263,6 +259,23 @@ fn described(
         headers,
         timeouts: provider.timeouts,
     })
+}
+
+/// Name of the queue of a target's calls: the provider, and the origin if the caller chose it.
+pub fn queue(target: &Target) -> String {
+    let slug = target.provider.as_str();
+    match &target.custom_host {
+        None => slug.to_owned(),
+        Some(url) => format!("{slug}-{}", &event::content_hash(origin(url.trim_end_matches('/')))[..8]),
+    }
+}
+
+/// Longest that a call to a target may take.
+pub fn longest(target: &Target, registry: &Registry) -> std::time::Duration {
+    let slug = target.provider.as_str();
+    let provider = registry.providers.get(slug).or_else(|| catalogue::find(slug));
+    // A virtual key's provider is not known by the target's name.
+    provider.map_or(std::time::Duration::MAX, |provider| provider.timeouts.total)
 }
 
 fn credential(target: &Target, provider: &Provider) -> Result<Option<String>, ApiError> {

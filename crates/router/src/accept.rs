@@ -17,7 +17,7 @@ use telemetry::TraceContext;
 use tracing::{debug, error, warn};
 
 use crate::act::{Router, Trouble};
-use crate::configs::NoConfig;
+use crate::configs::{self, NoConfig};
 
 /// A request that can be routed.
 pub(crate) struct Accepted {
@@ -123,6 +123,7 @@ impl Router {
             Chosen::Route => providers::resolve::default_config(&self.ctx.registry())?,
         };
         let config = self.configs.parse(&text, &options.routing)?;
+        configs::check_cooldowns(&config, self.options.shortest_cooldown)?;
         refuse_clear_config(&text)?;
         Ok((ConfigSource::Inline(text), config))
     }

@@ -1,6 +1,6 @@
 //! Doing what was decided.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use bus::{PutError, subject};
 use bytes::Bytes;
 use domain::config::Target;
 use domain::envelope::FailedAnswer;
-use domain::health::NoHealth;
+use domain::health::{Watch, target_key};
 use domain::next::{self, Decision, View};
 use domain::{
     ApiError, Attempt, BodyRef, Call, Config, ConfigSource, Envelope, ErrorClass, Event, Next, Outcome,
@@ -24,12 +24,14 @@ use tracing::{debug, warn};
 
 use crate::Options;
 use crate::configs::Configs;
+use crate::health::{Book, Permission};
 
 /// What a router needs to act.
 pub(crate) struct Router {
     pub(crate) ctx: Ctx,
     pub(crate) options: Options,
     pub(crate) configs: Configs,
+    pub(crate) health: Arc<Book>,
     /// Targets that are known to have consumers, and the limit they were made with.
     targets: Mutex<HashMap<String, usize>>,
 }
@@ -64,7 +66,8 @@ pub(crate) enum Step {
 
 impl Router {
     pub(crate) fn new(ctx: Ctx, options: Options) -> Self {
-        Self { ctx, options, configs: Configs::new(), targets: Mutex::default() }
+        let health = Book::new(ctx.clone());
+        Self { ctx, options, configs: Configs::new(), health, targets: Mutex::default() }
     }
 
     /// Decides about a new request and acts.
@@ -93,27 +96,37 @@ impl Router {
     ) -> Result<Step, Trouble> {
         let mut unreported = reporting;
         let mut failed = failed;
+        // Half-open targets that somebody else is trying.
+        let mut denied = HashSet::new();
         let gathered = self.gather(&envelope, config, body).await?;
         let registry = self.ctx.registry();
         loop {
+            let health = self.health.known(&envelope.workspace, now, &denied);
             let view = View {
                 now,
                 deadline: envelope.deadline,
                 seed: envelope.seed(),
                 cancelled,
                 on_lost: self.options.on_lost,
-                health: &NoHealth,
+                health: &health,
                 models: &models::View::new(&registry),
             };
             let decision = next::next(config, &gathered.facts(&envelope), &envelope.attempts, &view);
             note(&decision, &envelope);
             match decision.next {
                 Next::Call { target, after } if after < AT_ONCE => {
+                    let Some(watch) = self.permitted(&envelope, &target, now).await else {
+                        denied.insert(target_key(&envelope.workspace, &resolve::queue(&target)));
+                        continue;
+                    };
                     let told = self.tell(&envelope, &target, &mut unreported).await;
                     let called = match told {
-                        Ok(()) => self.call(&mut envelope, config, &target, body, &failed, now).await,
+                        Ok(()) => self.call(&mut envelope, config, &target, body, &failed, now, &watch).await,
                         Err(err) => Err(err),
                     };
+                    if watch.probe && called.is_err() {
+                        self.health.give_up_probe(&watch.target);
+                    }
                     match called {
                         Ok(()) => return Ok(Step::GoesOn),
                         Err(NotCalled::QueueFull) => {}
@@ -153,6 +166,24 @@ impl Router {
         }
     }
 
+    /// What to watch at a target that was chosen. None: it is half-open, and somebody else is trying it.
+    async fn permitted(&self, envelope: &Envelope, target: &Target, now: Timestamp) -> Option<Watch> {
+        let mut watch = Watch {
+            target: target_key(&envelope.workspace, &resolve::queue(target)),
+            policy: target.breaker.clone(),
+            callers_credential: target.api_key.is_some() || target.custom_host.is_some(),
+            callers_timeout: envelope.routing.request_timeout.is_some(),
+            probe: false,
+        };
+        let longest = resolve::longest(target, &self.ctx.registry());
+        match self.health.permit(&watch, now, longest).await {
+            Permission::Granted => {}
+            Permission::Probe => watch.probe = true,
+            Permission::Denied => return None,
+        }
+        Some(watch)
+    }
+
     /// Reports what led here, once it is certain that the request goes on at this target.
     async fn tell(
         &self,
@@ -176,6 +207,7 @@ impl Router {
         Ok(())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the facts of one call")]
     async fn call(
         &self,
         envelope: &mut Envelope,
@@ -184,6 +216,7 @@ impl Router {
         body: &Bytes,
         failed: &Bytes,
         now: Timestamp,
+        watch: &Watch,
     ) -> Result<(), NotCalled> {
         let resolved = self.resolve(target, envelope, now)?;
         let queue = subject::token(&resolved.queue);
@@ -208,6 +241,7 @@ impl Router {
             request_timeout_ms: target.request_timeout.map(domain::time::millis),
             timeouts: resolved.timeouts,
             success_is_final: next::success_is_final(config, &envelope.attempts, target),
+            watch: Some(watch.clone()),
             retry_count: retries_if_answered(config, envelope, target, number, now),
         });
         let payload = envelope.encode(body, failed);
@@ -217,7 +251,9 @@ impl Router {
             Ok(_) => Ok(()),
             Err(PutError::BacklogFull) => {
                 envelope.call = None;
-                envelope.attempts.push(queue_full(target, number, now));
+                let attempt = queue_full(target, number, now);
+                self.health.tell(&attempt, watch).await;
+                envelope.attempts.push(attempt);
                 Err(NotCalled::QueueFull)
             }
             Err(err) => Err(NotCalled::Trouble(err.into())),

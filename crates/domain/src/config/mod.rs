@@ -169,6 +169,17 @@ impl Config {
         print::node(&self.root)
     }
 
+    /// Refuses breakers that would try their targets sooner than this gateway allows.
+    pub fn check_cooldowns(&self, shortest: Duration) -> Result<(), ConfigError> {
+        let short = |t: &&Target| t.breaker.as_ref().is_some_and(|b| b.cooldown_interval < shortest);
+        let Some(target) = self.targets().find(short) else { return Ok(()) };
+        let shortest = crate::time::format_duration(shortest);
+        let message = format!(
+            "the `cooldown_interval` of its `cb_config` is shorter than this gateway allows; write \"{shortest}\" or more"
+        );
+        Err(ConfigError::new(&target.path, message))
+    }
+
     /// Every target, in order.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         let mut found = Vec::new();

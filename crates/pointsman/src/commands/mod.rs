@@ -8,3 +8,4 @@ pub(crate) mod models;
 pub(crate) mod publish;
 pub(crate) mod requests;
 pub(crate) mod streams;
+pub(crate) mod targets;
