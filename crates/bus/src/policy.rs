@@ -56,7 +56,8 @@ impl PolicyView {
         self.applied.subscribe()
     }
 
-    fn apply(&self, key: &str, sequence: u64, payload: &[u8]) {
+    /// Takes one record in, as it came from the store. Records may come twice and late.
+    pub fn apply(&self, key: &str, sequence: u64, payload: &[u8]) {
         match self.index.write().apply(key, sequence, payload) {
             Change::Changed(key) => debug!(%key, sequence, "policy changed"),
             Change::Old => {}

@@ -3,6 +3,7 @@
 //! A request is checked, its credentials are sealed, it is published; its answer comes back in frames on this
 //! process's own reply subject. What frames leave open is read from the stored result.
 
+mod access;
 mod admin;
 mod answer;
 mod assembly;
@@ -32,6 +33,7 @@ use role::Ctx;
 use telemetry::metric::{self, Printer};
 use tokio::net::TcpListener;
 
+pub use crate::access::{Access, AuthMode};
 use crate::body::Body;
 use crate::gateway::Gateway;
 pub use crate::options::{OnDisconnect, Options};

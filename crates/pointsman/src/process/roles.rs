@@ -194,6 +194,7 @@ fn http_options(settings: &Settings) -> http_shim::Options {
         trusted_hosts: settings.http.trusted_custom_hosts.clone(),
         storage_percent: settings.limits.storage_percent,
         drain_grace: Duration::from_secs(1),
+        access: http_shim::Access::default(),
     }
 }
 
