@@ -1,0 +1,1 @@
+//! The handlers, against a policy that was put together here.
