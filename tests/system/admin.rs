@@ -215,6 +215,67 @@ async fn keys_open_their_own_workspace_only_and_rotate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_access_control_nobody_gets_past_the_gateway_or_around_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = crate::up(dir.path()).set("auth.mode", "on").ready();
+    let client = Client::new(&gateway.http());
+    let nobody = get(&client, "/v1/configs").await;
+    assert_eq!((nobody.status, &nobody.body["error"]["code"]), (401, &json!("AB05")), "{}", nobody.text);
+    assert_eq!(get(&client, "/v1/openapi.json").await.status, 200, "the document is for everybody");
+
+    let bus = Observer::connect(&gateway.nats()).await.bus(&gateway.nats()).await;
+    let id = domain::Slug::parse("root").unwrap();
+    let stamp = json!({ "at": 1, "by": "test" });
+    let record = json!({
+        "id": id, "kind": "organisation-service", "workspace": "default", "name": "root", "scopes": ["*"],
+        "hash": bus::identity::hash("s3cret"), "created": stamp, "updated": stamp,
+    });
+    let key = domain::policy::Key::ApiKey(id);
+    bus.put_policy(&key, record.to_string().into(), 0).await.unwrap();
+    let with = |key: &str, method: Method, path: &str| client.request(method, path).bearer_auth(key);
+    eventually("the key is known", PATIENCE, || async {
+        (client.send(with("pm_root_s3cret", Method::GET, "/v1/configs")).await.status == 200).then_some(())
+    })
+    .await;
+    client
+        .send(with("pm_root_s3cret", Method::POST, "/v1/admin/workspaces").json(&json!({ "name": "acme" })))
+        .await;
+    let body = json!({ "name": "k", "workspace_id": "acme", "scopes": ["configs.read", "configs.list"] });
+    let made =
+        client.send(with("pm_root_s3cret", Method::POST, "/v1/api-keys/workspace/service").json(&body)).await;
+    let weak = made.body["key"].as_str().unwrap();
+    assert_eq!(client.send(with(weak, Method::GET, "/v1/configs")).await.status, 200);
+    let config = json!({ "name": "c", "config": { "provider": "mock" } });
+    let forbidden = client.send(with(weak, Method::POST, "/v1/configs").json(&config)).await;
+    assert_eq!(
+        (forbidden.status, &forbidden.body["error"]["code"]),
+        (403, &json!("AB03")),
+        "{}",
+        forbidden.text
+    );
+    assert_eq!(client.send(with("pm_root_s3cret", Method::GET, "/v1/audit-logs")).await.body["total"], 2);
+
+    // Whoever reaches the broker cannot say who they are: only the installation's secret can.
+    let question = domain::admin::Request {
+        method: "GET".to_owned(),
+        path: "/v1/configs".to_owned(),
+        query: String::new(),
+        headers: [].into(),
+        identity: bus::identity::Access::default().say(
+            &domain::policy::Identity::default(),
+            "admin:GET /v1/configs",
+            domain::Timestamp(u64::MAX),
+        ),
+        ip: None,
+        request_id: domain::RequestId::parse("r1").unwrap(),
+    };
+    let question = domain::admin::encode(&question, b"");
+    let answer = bus.question(bus::subject::ADMIN.to_owned(), question, PATIENCE).await.unwrap();
+    let (reply, _) = domain::admin::decode::<domain::admin::Reply>(&answer.payload).unwrap();
+    assert_eq!(reply.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_processes_agree_and_the_death_of_one_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(dir.path().join("broker"));

@@ -8,6 +8,7 @@ mod crash;
 mod doors;
 mod interface;
 mod life;
+mod portkey;
 mod routing;
 mod secrets;
 mod storage;

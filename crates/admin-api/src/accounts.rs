@@ -419,21 +419,26 @@ fn secret(
                 return Ok(Some(Secret::Env(name)));
             }
             Err(refused(format!(
-                "`secret.env`: `{name}` is none of the environment variables that the settings allow; \
+                "`secret.env`: `{name}` is none of the environment variables that `secrets.environment` allows; \
                  allowed: {}",
                 if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") }
             )))
         }
         (None, Some(SecretBody::File(path))) => {
             let Some(folder) = &call.options.secret_dir else {
-                return Err(refused("`secret.file`: the settings allow no files".to_owned()));
+                return Err(refused(
+                    "`secret.file`: the settings allow no files; set `secrets.dir`".to_owned(),
+                ));
             };
             let file = std::path::Path::new(&path);
-            let climbs = file.components().any(|part| matches!(part, std::path::Component::ParentDir));
-            if file.starts_with(folder) && !climbs {
+            let below = file.strip_prefix(folder).unwrap_or(file);
+            if below.components().all(|part| matches!(part, std::path::Component::Normal(_))) {
                 return Ok(Some(Secret::File(path)));
             }
-            Err(refused(format!("`secret.file`: `{path}` does not lie in {}", folder.display())))
+            Err(refused(format!(
+                "`secret.file`: `{path}` does not lie in {} (`secrets.dir`)",
+                folder.display()
+            )))
         }
     }
 }

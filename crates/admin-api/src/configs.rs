@@ -368,18 +368,14 @@ fn check(call: &Call<'_>, document: &Value) -> Result<(), Refusal> {
     let config = Config::parse(&document.to_string(), &HeaderOptions::default())
         .map_err(|err| Refusal::invalid(&err.path, err.to_string()))?;
     for target in config.targets() {
-        let provider = target.provider.as_str();
-        let at = format!("{}.provider", target.path);
-        match provider.strip_prefix('@') {
-            Some(slug) if call.policy.virtual_key(&call.workspace, slug).is_none() => {
-                let message = format!("`{at}`: workspace `{}` has no virtual key `{slug}`", call.workspace);
-                return Err(Refusal::invalid(&at, message));
-            }
-            None if !providers::resolve::known(provider, call.registry) => {
-                let err = providers::resolve::unknown(&target.path, provider, call.registry);
-                return Err(Refusal::invalid(&at, err.message));
-            }
-            _ => {}
+        let slug = target.provider.as_str();
+        let is_virtual_key = call.policy.virtual_key(&call.workspace, slug).is_some();
+        if !is_virtual_key && !providers::resolve::known(slug, call.registry) {
+            let at = format!("{}.provider", target.path);
+            let err = providers::resolve::unknown(&target.path, slug, call.registry);
+            let message =
+                format!("{}; workspace `{}` has no virtual key of that name", err.message, call.workspace);
+            return Err(Refusal::invalid(&at, message));
         }
         if let Some(url) = &target.custom_host {
             let at = format!("{}.custom_host", target.path);

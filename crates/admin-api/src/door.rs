@@ -136,16 +136,12 @@ impl Door {
 
     fn caller(&self, route: &Route, request: &Request) -> Result<Caller, Refusal> {
         let now = self.ctx.clock().now();
-        let identity = match (&self.options.secret, &request.proof) {
-            _ if route.needs == Needs::Nothing => domain::policy::Identity::default(),
-            (None, _) => request.identity.clone(),
-            (Some(_), None) => {
-                let message =
-                    "the question carries no proof of who asks; give all roles the same `auth` settings";
-                return Err(Refusal::unauthenticated(message));
-            }
-            (Some(secret), Some(proof)) => secret
-                .verify(proof, &request.purpose(), now)
+        let identity = match route.needs {
+            Needs::Nothing => domain::policy::Identity::default(),
+            Needs::Scope(_) | Needs::ScopeOfKey(_) => self
+                .options
+                .access
+                .believe(&request.identity, &request.purpose(), now)
                 .map_err(|err| Refusal::unauthenticated(err.to_string()))?,
         };
         let caller = self.ctx.policy().read(|policy| Caller::new(identity, policy, now))?;

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use bus::identity::ClusterSecret;
+use bus::identity::Access;
 
 /// What the role is told by the settings.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// What gateways sign identities with. None: access control is off, and identities are believed as they come.
-    pub secret: Option<ClusterSecret>,
+    /// How access is controlled, and what gateways are believed under.
+    pub access: Access,
     /// Hosts that a virtual key or config may name although they are not public.
     pub trusted_hosts: Vec<String>,
     /// Environment variables of the workers that a virtual key may name; `*` stands for any text.

@@ -1,6 +1,8 @@
 //! Who a request belongs to, said by one role and believed by another: a MAC under the cluster's secret.
 
-use domain::policy::{ApiKey, Identity};
+use std::sync::Arc;
+
+use domain::policy::{ApiKey, Identity, Policy, Refused};
 use domain::{Slug, Timestamp, Workspace};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
@@ -30,6 +32,73 @@ pub enum Unbelievable {
     Expired,
 }
 
+/// How access is controlled.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Everybody has to show an API key. Otherwise who shows none is an administrator of the default workspace.
+    pub required: bool,
+    /// Under which roles believe each other. None: only where access is not controlled.
+    pub secret: Option<ClusterSecret>,
+    /// Producers may show API keys on messages.
+    pub keys_over_nats: bool,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self { required: false, secret: None, keys_over_nats: true }
+    }
+}
+
+impl Access {
+    /// What one role tells another.
+    pub fn say(&self, identity: &Identity, subject: &str, expires: Timestamp) -> String {
+        match &self.secret {
+            Some(secret) => secret.sign(identity, subject, expires),
+            None => claims(identity, expires),
+        }
+    }
+
+    /// What another role said. Without a secret, which only goes where access is not controlled, it is taken at its
+    /// word.
+    pub fn believe(&self, text: &str, subject: &str, at: Timestamp) -> Result<Identity, Unbelievable> {
+        match &self.secret {
+            Some(secret) => secret.verify(text, subject, at),
+            None if self.required => Err(Unbelievable::Forged),
+            None => read(text.splitn(4, ';').take(3), at),
+        }
+    }
+}
+
+/// The API key that a text is, if it may be used now.
+pub fn authenticate(policy: &Policy, text: &str, now: Timestamp) -> Result<Arc<ApiKey>, Refused> {
+    let (id, secret) = ApiKey::take_apart(text).ok_or(Refused::Invalid)?;
+    let key = policy.api_key(&id).filter(|key| is_secret_of(key, secret, now)).ok_or(Refused::Invalid)?;
+    key.usable(policy, now)?;
+    Ok(key)
+}
+
+fn claims(identity: &Identity, expires: Timestamp) -> String {
+    let key = identity.key.as_ref().map_or("", Slug::as_str);
+    format!("{};{key};{}", identity.workspace, expires.0)
+}
+
+fn read<'a>(mut words: impl Iterator<Item = &'a str>, at: Timestamp) -> Result<Identity, Unbelievable> {
+    let (Some(workspace), Some(key), Some(expires), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(Unbelievable::Malformed);
+    };
+    let expires: u64 = expires.parse().map_err(|_| Unbelievable::Malformed)?;
+    if Timestamp(expires) <= at {
+        return Err(Unbelievable::Expired);
+    }
+    let key = match key {
+        "" => None,
+        id => Some(Slug::parse(id).map_err(|_| Unbelievable::Malformed)?),
+    };
+    Ok(Identity { workspace: Workspace::parse(workspace).map_err(|_| Unbelievable::Malformed)?, key })
+}
+
 impl ClusterSecret {
     /// A secret of 32 bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
@@ -40,8 +109,7 @@ impl ClusterSecret {
     ///
     /// Text form: `<workspace>;<key id>;<expiry in ms>;<hexadecimal HMAC-SHA-256>`.
     pub fn sign(&self, identity: &Identity, subject: &str, expires: Timestamp) -> String {
-        let key = identity.key.as_ref().map_or("", Slug::as_str);
-        let claims = format!("{};{key};{}", identity.workspace, expires.0);
+        let claims = claims(identity, expires);
         let mac = self.mac(&claims, subject);
         format!("{claims};{}", hexadecimal(&mac))
     }
@@ -53,21 +121,7 @@ impl ClusterSecret {
         if !bool::from(expected.as_bytes().ct_eq(mac.as_bytes())) {
             return Err(Unbelievable::Forged);
         }
-        let mut words = claims.split(';');
-        let (Some(workspace), Some(key), Some(expires), None) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            return Err(Unbelievable::Malformed);
-        };
-        let expires: u64 = expires.parse().map_err(|_| Unbelievable::Malformed)?;
-        if Timestamp(expires) <= now {
-            return Err(Unbelievable::Expired);
-        }
-        let key = match key {
-            "" => None,
-            id => Some(Slug::parse(id).map_err(|_| Unbelievable::Malformed)?),
-        };
-        Ok(Identity { workspace: Workspace::parse(workspace).map_err(|_| Unbelievable::Malformed)?, key })
+        read(claims.split(';'), now)
     }
 
     fn mac(&self, claims: &str, subject: &str) -> [u8; 32] {

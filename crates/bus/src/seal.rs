@@ -101,6 +101,35 @@ impl PrivateKey {
     }
 }
 
+/// The private keys of a provider worker: the one that credentials are sealed for, and others that are on their way in
+/// or out.
+#[derive(Clone, Debug)]
+pub struct Keyring {
+    /// The one to seal for.
+    pub current: PrivateKey,
+    /// Those that still or already open boxes.
+    pub others: Vec<PrivateKey>,
+}
+
+impl Keyring {
+    /// Opens a box with whichever key it was sealed for.
+    pub fn open(&self, sealed: &str) -> Result<Zeroizing<String>, SealError> {
+        let first = self.current.open(sealed);
+        match &first {
+            Err(SealError::OtherKey { found, .. }) => {
+                let right = self.others.iter().find(|key| key.public().fingerprint() == *found);
+                right.map_or(first, |key| key.open(sealed))
+            }
+            _ => first,
+        }
+    }
+
+    /// Whether a public key is one of ours.
+    pub fn has(&self, public: &PublicKey) -> bool {
+        self.current.public() == *public || self.others.iter().any(|key| key.public() == *public)
+    }
+}
+
 impl std::fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "PrivateKey({})", self.public().fingerprint())
@@ -120,6 +149,21 @@ mod tests {
         assert!(matches!(b.open(&sealed), Err(SealError::OtherKey { .. })));
         assert_eq!(a.open("sk-canary").unwrap_err(), SealError::Malformed);
         assert_eq!(a.public().seal(&sealed).unwrap(), sealed);
+    }
+
+    #[test]
+    fn a_keyring_opens_what_any_of_its_keys_was_given() {
+        let (old, new) = (PrivateKey::from_bytes([7; 32]), PrivateKey::from_bytes([8; 32]));
+        let ring = Keyring { current: new.clone(), others: vec![old.clone()] };
+        for key in [&old, &new] {
+            let sealed = key.public().seal("sk-canary").unwrap();
+            assert_eq!(ring.open(&sealed).unwrap().as_str(), "sk-canary");
+            assert!(ring.has(&key.public()));
+        }
+        let stranger = PrivateKey::from_bytes([9; 32]);
+        let sealed = stranger.public().seal("sk-canary").unwrap();
+        assert!(matches!(ring.open(&sealed), Err(SealError::OtherKey { .. })));
+        assert!(!ring.has(&stranger.public()));
     }
 
     #[test]

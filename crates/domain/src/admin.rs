@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use crate::RequestId;
 use crate::envelope::{Malformed, frame, unframe};
-use crate::policy::Identity;
 
 /// Largest body of a question, in bytes: it has to fit into one message.
 pub const BODY_LIMIT: usize = 512 * 1024;
@@ -27,11 +26,8 @@ pub struct Request {
     /// The headers that matter, names in lower case.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// Whose question it is.
-    pub identity: Identity,
-    /// The same under the cluster's secret, if there is one; good for [`Request::purpose`].
-    #[serde(default)]
-    pub proof: Option<String>,
+    /// Whose question it is, as one role tells another; good for [`Request::purpose`].
+    pub identity: String,
     /// The caller's address.
     #[serde(default)]
     pub ip: Option<String>,
@@ -40,7 +36,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// What the identity's proof is good for.
+    /// What the identity is good for.
     pub fn purpose(&self) -> String {
         format!("admin:{} {}", self.method, self.path)
     }

@@ -28,6 +28,8 @@ pub enum ErrorClass {
     InvalidAnswer,
     /// The request could not be turned into a call: a sealed credential that does not open, a host that is refused.
     Misconfigured,
+    /// The virtual key may not be used for this; no call was made.
+    Unusable,
     /// The target's queue was full; no call was made.
     QueueFull,
     /// The worker stopped and gave the call back.
@@ -53,6 +55,7 @@ impl ErrorClass {
             Self::Broken => "broken",
             Self::InvalidAnswer => "invalid_answer",
             Self::Misconfigured => "misconfigured",
+            Self::Unusable => "unusable",
             Self::QueueFull => "queue_full",
             Self::Shutdown => "shutdown",
             Self::Cancelled => "cancelled",

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::config::HeaderOptions;
-use crate::{Attempt, AttemptId, Lane, Operation, RequestId, Timestamp, Workspace, time};
+use crate::{Attempt, AttemptId, ConfigSource, Lane, Operation, RequestId, Slug, Timestamp, Workspace, time};
 
 /// Where the answer goes besides the stored result.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +92,16 @@ pub struct Auth {
     pub scheme: String,
 }
 
-/// A fully resolved call: nothing in it has to be looked up.
+/// Names a virtual key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualKeyRef {
+    /// The workspace it belongs to, which may share it with others.
+    pub workspace: Workspace,
+    /// What it is named by.
+    pub slug: Slug,
+}
+
+/// A fully resolved call: nothing in it has to be looked up but the credential of a virtual key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     /// Number of the attempt, counted from 1.
@@ -113,6 +122,9 @@ pub struct Call {
     /// Sealed credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
+    /// The virtual key whose credential counts at the moment of the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_key: Option<VirtualKeyRef>,
     /// Further request headers, in clear and not secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
@@ -178,8 +190,11 @@ pub struct Envelope {
     /// Nobody waits.
     #[serde(default)]
     pub asynchronous: bool,
-    /// Routing document as JSON text, credentials sealed. Stays the same for the life of the request.
-    pub config: String,
+    /// Routing document, credentials sealed. Stays the same for the life of the request.
+    pub config: ConfigSource,
+    /// The API key that the request came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Slug>,
     /// Header values that fill or beat the config's.
     #[serde(default)]
     pub routing: HeaderOptions,

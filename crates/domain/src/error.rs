@@ -1,9 +1,28 @@
-//! Errors as callers see them: OpenAI's error shape, with the field and the fix in the text.
+//! Errors as callers see them: OpenAI's and Portkey's error shapes at once, with the field and the fix in the text.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-/// An error in OpenAI's shape: `{"error":{"message","type","param","code"}}`.
+use crate::config::ConfigError;
+
+#[cfg(test)]
+mod tests;
+
+/// What Portkey's clients are told of a config that is no JSON.
+pub(crate) const NOT_JSON: &str = "Invalid config passed. You need to pass a valid json";
+/// Of a config that names nobody, beside no header that does.
+const NO_PROVIDER: &str = "Either x-portkey-provider needs to be passed. Or the x-portkey-config header should have \
+                           a valid config with provider details in it.";
+/// Of a config as it was written before there were strategies.
+const LEGACY: &str =
+    "This version of config is not supported in this route. Please migrate to the latest version";
+/// Of a list of headers to forward that names itself.
+const FORWARDS_ITSELF: &str = "forward_headers must not contain the 'x-portkey-forward-headers' header";
+/// Of every other mistake in a config; each is listed beside it.
+const INVALID_CONFIG: &str = "Invalid config passed";
+
+/// An error that is our own doing: OpenAI's `{"error":{"message","type","param","code"}}`, and around it Portkey's
+/// `{"status":"failure","message"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
@@ -23,6 +42,12 @@ pub struct ApiError {
     /// Seconds after which trying again makes sense.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// Portkey's words for it, where it has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portkey: Option<String>,
+    /// What is wrong with a config, as Portkey lists it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
 }
 
 impl ApiError {
@@ -45,6 +70,17 @@ impl ApiError {
             param: None,
             code: Some(code.to_owned()),
             retry_after: None,
+            portkey: None,
+            errors: Vec::new(),
+        }
+    }
+
+    /// What is wrong with a config that was given as `text`.
+    pub fn bad_config(text: &str, err: &ConfigError) -> Self {
+        let refusal = Self::bad_request(&err.path, "invalid_config", err.to_string());
+        match whole_mistake(text, err) {
+            Some(words) => refusal.in_portkeys_words(words),
+            None => refusal.in_config(),
         }
     }
 
@@ -67,11 +103,49 @@ impl ApiError {
         self
     }
 
-    /// The JSON body that callers get.
+    /// Gives Portkey's words for the same mistake: its clients compare them.
+    #[must_use]
+    pub fn in_portkeys_words(mut self, words: &str) -> Self {
+        self.portkey = Some(words.to_owned());
+        self
+    }
+
+    /// The mistake is one of several that a config may have.
+    #[must_use]
+    pub fn in_config(mut self) -> Self {
+        let path = self.param.as_deref().unwrap_or_default();
+        let path = path.strip_prefix("config").unwrap_or(path).trim_start_matches('.');
+        self.errors = vec![format!("path: {path}, message: {}", self.message)];
+        self.in_portkeys_words(INVALID_CONFIG)
+    }
+
+    /// The JSON body that callers get. Portkey's clients read the outer fields, OpenAI's the inner ones.
     pub fn body(&self) -> Vec<u8> {
-        let body = json!({"error": {
-            "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
-        }});
+        let mut body = json!({
+            "status": "failure",
+            "message": self.portkey.as_ref().unwrap_or(&self.message),
+            "error": {
+                "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
+            },
+        });
+        if !self.errors.is_empty() {
+            body["errors"] = Value::from(self.errors.clone());
+        }
         body.to_string().into_bytes()
     }
+}
+
+/// Portkey's words for a mistake that concerns the document as a whole.
+fn whole_mistake(text: &str, err: &ConfigError) -> Option<&'static str> {
+    let Ok(document) = serde_json::from_str::<Value>(text) else { return Some(NOT_JSON) };
+    let has = |key: &str| document.get(key).is_some_and(|value| !value.is_null());
+    let names_somebody = ["provider", "virtual_key", "targets", "strategy"].into_iter().any(has);
+    if !names_somebody && (has("options") || has("mode")) {
+        return Some(LEGACY);
+    }
+    if !names_somebody && err.path == "config.provider" {
+        return Some(NO_PROVIDER);
+    }
+    let itself = err.path.contains("forward") && err.message.contains(crate::headers::FORWARD_HEADERS);
+    itself.then_some(FORWARDS_ITSELF)
 }

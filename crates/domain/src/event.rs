@@ -126,7 +126,7 @@ pub struct Event {
     /// The router's choices; present with `final`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<Decision>,
-    /// Content hash of the config the request was started with.
+    /// The config the request was started with: `pc-…@<version>`, or the content hash of an inline one.
     pub config: String,
     /// W3C trace context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -172,7 +172,7 @@ impl Event {
             total_ms: None,
             overhead_ms: None,
             decisions: Vec::new(),
-            config: content_hash(&envelope.config),
+            config: envelope.config.to_string(),
             traceparent: envelope.traceparent.clone(),
             trace_id: envelope.trace_id.clone(),
             metadata: envelope.metadata.clone(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::HeaderOptions;
 use crate::time::{Timestamp, parse_duration};
-use crate::{ApiError, RequestId};
+use crate::{ApiError, ConfigSource, RequestId, Slug};
 
 /// The request's id, chosen by the producer: 1 to 64 letters, digits, `-`, `_`.
 pub const REQUEST_ID: &str = "Pointsman-Request-Id";
@@ -14,8 +14,14 @@ pub const REQUEST_ID: &str = "Pointsman-Request-Id";
 pub const TIMEOUT: &str = "Pointsman-Timeout";
 /// Absolute deadline: RFC 3339 or milliseconds since 1970.
 pub const DEADLINE: &str = "Pointsman-Deadline";
-/// Routing document, inline JSON.
+/// Routing document: inline JSON, or the `pc-…` of a stored one.
 pub const CONFIG: &str = "Pointsman-Config";
+/// Set by gateways: the version of the stored config that the request was checked against.
+pub const CONFIG_VERSION: &str = "Pointsman-Config-Version";
+/// API key of a producer.
+pub const KEY: &str = "Pointsman-Key";
+/// Set by gateways: whose request it is, under the cluster's secret.
+pub const IDENTITY: &str = "Pointsman-Identity";
 /// Slug of the provider when there is no config.
 pub const PROVIDER: &str = "Pointsman-Provider";
 /// Caller's own key-value pairs, a JSON object of strings.
@@ -53,6 +59,35 @@ pub const TRACEPARENT: &str = "traceparent";
 /// Caller's own trace id.
 pub const TRACE_ID: &str = "x-portkey-trace-id";
 
+/// Caller's headers that go to the provider, a comma list.
+pub const FORWARD_HEADERS: &str = "x-portkey-forward-headers";
+
+/// On answers, under Portkey's name and ours: place of the target that answered.
+pub const OPTION_INDEX: [&str; 2] =
+    ["x-portkey-last-used-option-index", "x-pointsman-last-used-option-index"];
+/// On answers: retries made at the target that answered; -1: used up.
+pub const RETRY_COUNT: [&str; 2] = ["x-portkey-retry-attempt-count", "x-pointsman-retry-attempt-count"];
+/// On answers: provider that answered.
+pub const ANSWERED_BY: [&str; 2] = ["x-portkey-provider", "x-pointsman-provider"];
+/// On answers: whether the cache answered.
+pub const CACHE_STATUS: [&str; 2] = ["x-portkey-cache-status", "x-pointsman-cache-status"];
+/// On answers: the caller's trace id, or the one the request was given.
+pub const ANSWERED_TRACE: [&str; 2] = [TRACE_ID, "x-pointsman-trace-id"];
+/// On answers that are our own failure: `true`.
+pub const GATEWAY_EXCEPTION: [&str; 2] = ["x-portkey-gateway-exception", "x-pointsman-gateway-exception"];
+
+/// What an answer says of its way: names and values of headers.
+pub fn of_route(
+    path: Option<&str>,
+    provider: Option<&str>,
+    retry_count: i32,
+) -> Vec<([&'static str; 2], String)> {
+    let mut out = vec![(RETRY_COUNT, retry_count.to_string()), (CACHE_STATUS, "DISABLED".to_owned())];
+    out.extend(path.map(|path| (OPTION_INDEX, path.to_owned())));
+    out.extend(provider.map(|provider| (ANSWERED_BY, provider.to_owned())));
+    out
+}
+
 /// Longest inline config in bytes. The broker refuses more than 64 KiB of headers in all.
 pub const MAX_CONFIG: usize = 32 * 1024;
 
@@ -85,8 +120,8 @@ pub struct Options {
     pub request: Option<RequestId>,
     /// When it has to be finished.
     pub limit: Option<Limit>,
-    /// Inline routing document, as text.
-    pub config: Option<String>,
+    /// The routing document.
+    pub config: Option<ConfigSource>,
     /// Values that fill or beat the config's.
     pub routing: HeaderOptions,
     /// The caller's key-value pairs, as JSON text.
@@ -117,7 +152,9 @@ impl Options {
         Ok(Self {
             request: get(REQUEST_ID).map(request_id).transpose()?,
             limit: limit(&get)?,
-            config: either(CONFIG, "x-portkey-config").map(|(name, v)| config(name, v)).transpose()?,
+            config: either(CONFIG, "x-portkey-config")
+                .map(|(name, v)| config(name, v, get(CONFIG_VERSION)))
+                .transpose()?,
             routing: routing(&get)?,
             metadata: either(METADATA, "x-portkey-metadata").map(|(n, v)| metadata(n, v)).transpose()?,
             reply_to: get(REPLY_TO).map(reply_to).transpose()?,
@@ -135,7 +172,7 @@ fn invalid(name: &str, message: impl Into<String>) -> ApiError {
 }
 
 fn request_id(value: &str) -> Result<RequestId, ApiError> {
-    RequestId::parse(value).map_err(|err| invalid(REQUEST_ID, err.to_string()))
+    RequestId::choose(value).map_err(|err| invalid(REQUEST_ID, err.to_string()))
 }
 
 fn limit<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<Option<Limit>, ApiError> {
@@ -167,17 +204,27 @@ fn deadline(value: &str) -> Result<Timestamp, ApiError> {
     Ok(Timestamp(ms))
 }
 
-fn config(name: &str, value: &str) -> Result<String, ApiError> {
+fn config(name: &str, value: &str, version: Option<&str>) -> Result<ConfigSource, ApiError> {
+    if let Some(slug) = stored(value) {
+        let version = version.map(|v| v.parse().map_err(|_| invalid(CONFIG_VERSION, "is no number")));
+        return Ok(ConfigSource::Stored { slug, version: version.transpose()? });
+    }
+
     if value.len() > MAX_CONFIG {
         let message = format!("the config has {} bytes; at most {MAX_CONFIG} fit into a header", value.len());
         return Err(invalid(name, message));
     }
     if !value.trim_start().starts_with('{') {
-        let message = "expected a JSON object, as in `{\"provider\":\"openai\"}`; \
-                       this version has no stored configs, so an id such as `pc-…` is not understood";
-        return Err(invalid(name, message));
+        let message = "expected a JSON object, as in `{\"provider\":\"openai\"}`, or the id of a stored config, as in `pc-…`";
+        return Err(invalid(name, message).in_portkeys_words(crate::error::NOT_JSON));
     }
-    Ok(value.to_owned())
+    Ok(ConfigSource::Inline(value.to_owned()))
+}
+
+/// The id of a stored config, if the text is one.
+fn stored(text: &str) -> Option<Slug> {
+    let text = text.trim();
+    text.starts_with("pc-").then(|| Slug::parse(text).ok()).flatten()
 }
 
 fn metadata(name: &str, value: &str) -> Result<String, ApiError> {
@@ -232,7 +279,7 @@ fn routing<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<HeaderOptions, 
         api_key: text(CREDENTIAL),
         custom_host: text("x-portkey-custom-host"),
         request_timeout: get(timeout).map(|value| request_timeout(timeout, value)).transpose()?,
-        forward_headers: get("x-portkey-forward-headers").map(|list| {
+        forward_headers: get(FORWARD_HEADERS).map(|list| {
             list.split(',').map(|h| h.trim().to_ascii_lowercase()).filter(|h| !h.is_empty()).collect()
         }),
         retry_count: get(retries)
@@ -285,7 +332,7 @@ mod tests {
             ("Pointsman-Reply-To", "llm.result.x", "outside `llm.`"),
             ("Pointsman-Reply-To", "$JS.API", "outside `llm.`"),
             ("Pointsman-Reply-To", "a.*", "plain subject"),
-            ("x-portkey-config", "pc-123", "no stored configs"),
+            ("x-portkey-config", "pc 123", "id of a stored config"),
             ("x-portkey-metadata", "{\"a\":1}", "not a string"),
             ("x-portkey-metadata", "nope", "JSON object"),
             ("x-portkey-request-timeout", "20", "at least 100"),

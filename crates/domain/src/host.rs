@@ -49,6 +49,11 @@ pub enum HostError {
     /// Nothing can be added to it.
     #[error("the URL has a query or a fragment; write only the part that operations' paths are added to")]
     NotABase,
+    /// An address as a number, in octal, in hexadecimal or shortened.
+    #[error(
+        "`{0}` is a way of writing an address that hides where it leads; write it with four decimal numbers"
+    )]
+    Spelling(String),
     /// A name that no public host has.
     #[error("`{0}` is not a public host; an operator can allow it in `http.trusted_custom_hosts`")]
     NotPublic(String),
@@ -77,16 +82,28 @@ pub fn check_custom_host(text: &str, trusted: &[String]) -> Result<(), HostError
         return Err(HostError::NotABase);
     }
     let host = url.host().ok_or_else(|| HostError::NotAUrl(text.to_owned()))?;
+    // The parser has turned every spelling into an address, so that only the text still tells.
+    if let Host::Ipv4(ip) = host
+        && written_host(text) != ip.to_string()
+    {
+        return Err(HostError::Spelling(written_host(text).to_owned()));
+    }
     if listed(&bare(&host.to_string()), trusted) {
         return Ok(());
     }
     let public = match &host {
-        // The parser has already turned decimal, octal, hexadecimal and short forms into addresses.
         Host::Ipv4(ip) => is_public(IpAddr::V4(*ip)),
         Host::Ipv6(ip) => is_public(IpAddr::V6(*ip)),
         Host::Domain(name) => is_public_name(name),
     };
     if public { Ok(()) } else { Err(HostError::NotPublic(host.to_string())) }
+}
+
+/// The host of a URL without user or password, as it was written.
+fn written_host(url: &str) -> &str {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = after_scheme.split(['/', '\\']).next().unwrap_or_default();
+    authority.rsplit_once(':').map_or(authority, |(host, _)| host)
 }
 
 fn bare(host: &str) -> String {
@@ -186,10 +203,6 @@ mod tests {
             "http://[fd00::1]",
             "http://[fe80::1]",
             "http://[::ffff:10.0.0.1]",
-            "http://2130706433",
-            "http://0x7f000001",
-            "http://0177.0.0.1",
-            "http://127.1",
             "http://metadata.google.internal",
             "http://metadata",
             "http://db.corp",
@@ -214,6 +227,25 @@ mod tests {
             assert_eq!(check_custom_host(url, &[]), Err(HostError::NotABase), "{url}");
         }
         assert!(matches!(check_custom_host("nonsense", &[]), Err(HostError::NotAUrl(_))));
+    }
+
+    #[test]
+    fn addresses_are_written_in_one_way_only() {
+        let trusted = ["127.0.0.1".to_owned()];
+        for host in ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0x7f.0.0.1", "%31%32%37.0.0.1"] {
+            for url in [format!("http://{host}"), format!("http://{host}:80/127.0.0.1")] {
+                assert_eq!(
+                    check_custom_host(&url, &trusted),
+                    Err(HostError::Spelling(host.to_owned())),
+                    "{url}"
+                );
+            }
+        }
+        for url in
+            ["http://127.0.0.1", "http://127.0.0.1:80", "http://127.0.0.1/v1", "http://127.0.0.1:80/v1:2"]
+        {
+            assert_eq!(check_custom_host(url, &trusted), Ok(()), "{url}");
+        }
     }
 
     #[test]

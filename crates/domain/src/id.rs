@@ -59,10 +59,6 @@ macro_rules! token {
 }
 
 token! {
-    /// One call by a client. Chosen by the caller, made by a gateway, or derived from the broker's position.
-    RequestId
-}
-token! {
     /// The isolated unit that a request, key and budget belong to.
     Workspace
 }
@@ -72,7 +68,52 @@ token! {
     Slug
 }
 
+/// One call by a client. Chosen by the caller, made by a gateway, or derived from the broker's position.
+///
+/// Outside the default workspace it begins with `<workspace>~`, which no caller can write, so that nobody meets
+/// another workspace's requests by choosing their ids.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RequestId(String);
+
+/// What separates the workspace from the id.
+const SCOPE: char = '~';
+
 impl RequestId {
+    /// Reads an id as callers may choose it.
+    pub fn choose(text: &str) -> Result<Self, InvalidId> {
+        check(text).map(|()| Self(text.to_owned()))
+    }
+
+    /// Reads an id as it travels between roles.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        if let Some((workspace, local)) = text.split_once(SCOPE) {
+            check(workspace)?;
+            check(local)?;
+            return Ok(Self(text.to_owned()));
+        }
+        Self::choose(text)
+    }
+
+    /// The id inside a workspace.
+    #[must_use]
+    pub fn within(self, workspace: &Workspace) -> Self {
+        if *workspace == Workspace::default() {
+            return self;
+        }
+        Self(format!("{workspace}{SCOPE}{}", self.local()))
+    }
+
+    /// What the caller knows it by.
+    pub fn local(&self) -> &str {
+        self.0.split_once(SCOPE).map_or(&self.0, |(_, local)| local)
+    }
+
+    /// The whole text: one subject token.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// An id for a message that came without one: the same on every router, because it is made of the
     /// broker's own sequence and timestamp (nanoseconds).
     pub fn from_position(sequence: u64, published_nanos: i128) -> Self {
@@ -82,6 +123,25 @@ impl RequestId {
     /// A fresh id that sorts by time; `random` must come from a good source.
     pub fn fresh(now_ms: u64, random: u64) -> Self {
         Self(format!("r{:0>9}{:0>13}", base36(u128::from(now_ms)), base36(u128::from(random))))
+    }
+}
+
+impl TryFrom<String> for RequestId {
+    type Error = InvalidId;
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        Self::parse(&text)
+    }
+}
+
+impl From<RequestId> for String {
+    fn from(id: RequestId) -> String {
+        id.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -158,6 +218,19 @@ mod tests {
         for bad in ["", "a.b", "a b", "*", ">", "é", &"x".repeat(65)] {
             assert!(RequestId::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn callers_cannot_reach_into_another_workspace() {
+        let acme = Workspace::parse("acme").unwrap();
+        let id = RequestId::choose("r1").unwrap().within(&acme);
+        assert_eq!((id.as_str(), id.local()), ("acme~r1", "r1"));
+        assert_eq!(RequestId::parse("acme~r1"), Ok(id.clone()));
+        assert_eq!(id.clone().within(&acme), id);
+        assert!(RequestId::choose("acme~r1").is_err());
+        assert!(RequestId::parse("acme~r1~x").is_err());
+        let plain = RequestId::choose("r1").unwrap();
+        assert_eq!(plain.clone().within(&Workspace::default()), plain);
     }
 
     #[test]

@@ -1,30 +1,11 @@
 //! Who asks: the API key that a request shows, looked up in what administrators stored.
 
-use bus::identity::{self, ClusterSecret};
+use bus::identity::{self, Access};
 use bus::policy::PolicyView;
 use domain::policy::{ApiKey, Identity, Refused};
 use domain::{ApiError, Timestamp};
 
 use crate::intake::Lookup;
-
-/// Whether callers have to show an API key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AuthMode {
-    /// They need not. A key of ours that is shown all the same has to be good.
-    #[default]
-    Off,
-    /// They have to.
-    On,
-}
-
-/// How callers are told apart.
-#[derive(Clone, Debug, Default)]
-pub struct Access {
-    /// Whether callers have to show an API key.
-    pub mode: AuthMode,
-    /// What identities are signed with for the other roles.
-    pub secret: Option<ClusterSecret>,
-}
 
 /// Where a key may be shown. `Authorization` comes last: beside a key of ours it may carry a provider's credential.
 const HEADERS: [&str; 3] = ["x-portkey-api-key", "pointsman-key", "authorization"];
@@ -40,10 +21,10 @@ pub(crate) fn authenticate(
     if let Some(text) = shown.iter().find(|text| text.starts_with(ApiKey::PREFIX)) {
         return holder(policy, text, now).map_err(Refused::error);
     }
-    match (access.mode, shown.is_empty()) {
-        (AuthMode::Off, _) => Ok(Identity::default()),
-        (AuthMode::On, true) => Err(Refused::Missing.error()),
-        (AuthMode::On, false) => Err(Refused::Invalid.error()),
+    match (access.required, shown.is_empty()) {
+        (false, _) => Ok(Identity::default()),
+        (true, true) => Err(Refused::Missing.error()),
+        (true, false) => Err(Refused::Invalid.error()),
     }
 }
 
@@ -56,16 +37,8 @@ fn without_scheme(value: &str) -> &str {
 }
 
 fn holder(policy: &PolicyView, text: &str, now: Timestamp) -> Result<Identity, Refused> {
-    let (id, secret) = ApiKey::take_apart(text).ok_or(Refused::Invalid)?;
-    policy.read(|policy| {
-        let key = policy.api_key(&id).ok_or(Refused::Invalid)?;
-        // The secret first: whoever does not have it learns nothing about the key.
-        if !identity::is_secret_of(&key, secret, now) {
-            return Err(Refused::Invalid);
-        }
-        key.usable(policy, now)?;
-        Ok(Identity { workspace: key.workspace.clone(), key: Some(id.clone()) })
-    })
+    let key = policy.read(|policy| identity::authenticate(policy, text, now))?;
+    Ok(Identity { workspace: key.workspace.clone(), key: Some(key.id.clone()) })
 }
 
 #[cfg(test)]
@@ -100,8 +73,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(mode: AuthMode, headers: &[(&str, &str)], expected: Result<&str, u16>) {
-        let access = Access { mode, secret: None };
+    fn check(required: bool, headers: &[(&str, &str)], expected: Result<&str, u16>) {
+        let access = Access { required, ..Access::default() };
         let get = |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         let found = authenticate(&access, &policy(), &get, Timestamp(100));
         let found = found.map(|identity| identity.workspace.to_string()).map_err(|err| err.status);
@@ -110,25 +83,25 @@ mod tests {
 
     #[test]
     fn without_access_control_only_keys_of_ours_are_looked_at() {
-        check(AuthMode::Off, &[], Ok("default"));
-        check(AuthMode::Off, &[("authorization", "Bearer sk-provider")], Ok("default"));
-        check(AuthMode::Off, &[("authorization", "Bearer pm_good_s3cret")], Ok("acme"));
-        check(AuthMode::Off, &[("authorization", "Bearer pm_good_wrong")], Err(401));
-        check(AuthMode::Off, &[("x-portkey-api-key", "pm_nobody_s3cret")], Err(401));
+        check(false, &[], Ok("default"));
+        check(false, &[("authorization", "Bearer sk-provider")], Ok("default"));
+        check(false, &[("authorization", "Bearer pm_good_s3cret")], Ok("acme"));
+        check(false, &[("authorization", "Bearer pm_good_wrong")], Err(401));
+        check(false, &[("x-portkey-api-key", "pm_nobody_s3cret")], Err(401));
     }
 
     #[test]
     fn with_access_control_a_good_key_is_needed() {
-        check(AuthMode::On, &[], Err(401));
-        check(AuthMode::On, &[("authorization", "Bearer sk-provider")], Err(401));
+        check(true, &[], Err(401));
+        check(true, &[("authorization", "Bearer sk-provider")], Err(401));
         for name in HEADERS {
-            check(AuthMode::On, &[(name, "pm_good_s3cret")], Ok("acme"));
-            check(AuthMode::On, &[(name, "pm_old_s3cret")], Err(401));
-            check(AuthMode::On, &[(name, "pm_deleted_s3cret")], Err(401));
-            check(AuthMode::On, &[(name, "pm_orphan_s3cret")], Err(401));
+            check(true, &[(name, "pm_good_s3cret")], Ok("acme"));
+            check(true, &[(name, "pm_old_s3cret")], Err(401));
+            check(true, &[(name, "pm_deleted_s3cret")], Err(401));
+            check(true, &[(name, "pm_orphan_s3cret")], Err(401));
         }
         check(
-            AuthMode::On,
+            true,
             &[("authorization", "Bearer sk-provider"), ("x-portkey-api-key", "pm_good_s3cret")],
             Ok("acme"),
         );

@@ -31,7 +31,7 @@ const NOBODY: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How long the role may take to believe who asks.
-const PROOF: Duration = Duration::from_secs(60);
+const SAID: Duration = Duration::from_secs(60);
 
 /// The sequence of the policy that a caller has seen.
 const SEQUENCE: &str = "pointsman-policy-sequence";
@@ -103,15 +103,11 @@ async fn ask(
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: passed_on(&parts.headers, gateway.policy_seen.load(Ordering::Relaxed)),
-        identity,
-        proof: None,
+        identity: String::new(),
         ip: peer.map(|peer| peer.ip().to_string()),
         request_id: id.clone(),
     };
-    let sign = |secret: &bus::identity::ClusterSecret| {
-        secret.sign(&question.identity, &question.purpose(), now.plus(PROOF))
-    };
-    question.proof = access.secret.as_ref().map(sign);
+    question.identity = access.say(&identity, &question.purpose(), now.plus(SAID));
     let (reply, body) = send(gateway, admin::encode(&question, &body)).await?;
     if let Some(seen) = reply.headers.get(SEQUENCE).and_then(|text| text.parse().ok()) {
         gateway.policy_seen.fetch_max(seen, Ordering::Relaxed);

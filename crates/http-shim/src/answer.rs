@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use domain::frame::Head;
+use domain::headers as names;
 use domain::{ApiError, Outcome, RequestId};
 use futures::StreamExt as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
@@ -13,11 +14,6 @@ use tracing::debug;
 use crate::body::Body;
 use crate::waiting::{Pending, Step};
 
-const OPTION_INDEX: HeaderName = HeaderName::from_static("x-portkey-last-used-option-index");
-const RETRY_COUNT: HeaderName = HeaderName::from_static("x-portkey-retry-attempt-count");
-const PROVIDER: HeaderName = HeaderName::from_static("x-portkey-provider");
-const CACHE_STATUS: HeaderName = HeaderName::from_static("x-portkey-cache-status");
-const TRACE_ID: HeaderName = HeaderName::from_static("x-portkey-trace-id");
 const OUR_REQUEST_ID: HeaderName = HeaderName::from_static("pointsman-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -28,6 +24,9 @@ pub(crate) fn whole(outcome: &Outcome, body: Bytes) -> Response<Body> {
     let mut response = start(outcome.status, &outcome.content_type, &outcome.headers, body);
     let headers = response.headers_mut();
     route(headers, outcome.path.as_deref(), outcome.provider.as_deref(), outcome.retry_count);
+    if outcome.provider.is_none() {
+        own_failure(headers, outcome.status);
+    }
     name_request(headers, &outcome.request);
     response
 }
@@ -61,7 +60,16 @@ pub(crate) fn error_event(err: &ApiError) -> Bytes {
     providers::openai::error_event(&err.message, &err.kind, err.code.as_deref().unwrap_or_default())
 }
 
-/// An error in OpenAI's shape.
+/// An error instead of an answer to a question for a model.
+pub(crate) fn refusal(err: &ApiError) -> Response<Body> {
+    let mut response = error(err);
+    let headers = response.headers_mut();
+    route(headers, None, None, 0);
+    own_failure(headers, err.status);
+    response
+}
+
+/// An error that is our own doing.
 pub(crate) fn error(err: &ApiError) -> Response<Body> {
     let mut response = start(err.status, "application/json", &BTreeMap::new(), Bytes::from(err.body()));
     if let Some(seconds) = err.retry_after {
@@ -85,19 +93,26 @@ pub(crate) fn text(status: u16, content_type: &str, body: String) -> Response<Bo
 
 /// Names the request an answer belongs to.
 pub(crate) fn name_request(headers: &mut HeaderMap, request: &RequestId) {
-    put(headers, OUR_REQUEST_ID, request.as_str());
-    put(headers, REQUEST_ID, request.as_str());
+    put(headers, OUR_REQUEST_ID, request.local());
+    put(headers, REQUEST_ID, request.local());
 }
 
-/// Names the trace an answer belongs to.
+/// Names the trace an answer belongs to. Portkey's clients repeat a failed request if this is missing.
 pub(crate) fn name_trace(headers: &mut HeaderMap, trace_id: &str) {
-    put(headers, TRACE_ID, trace_id);
+    put_both(headers, names::ANSWERED_TRACE, trace_id);
 }
 
 /// Sets a header, unless its value cannot be one.
 pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
         headers.insert(name, value);
+    }
+}
+
+/// Sets a header under Portkey's name and ours.
+fn put_both(headers: &mut HeaderMap, both: [&'static str; 2], value: &str) {
+    for name in both {
+        put(headers, HeaderName::from_static(name), value);
     }
 }
 
@@ -146,14 +161,16 @@ fn is_framing(name: &HeaderName) -> bool {
 
 /// Says which way the request went.
 fn route(headers: &mut HeaderMap, path: Option<&str>, provider: Option<&str>, retry_count: i32) {
-    if let Some(path) = path {
-        put(headers, OPTION_INDEX, path);
+    for (both, value) in names::of_route(path, provider, retry_count) {
+        put_both(headers, both, &value);
     }
-    if let Some(provider) = provider {
-        put(headers, PROVIDER, provider);
+}
+
+/// Says that no provider answered so, but we.
+fn own_failure(headers: &mut HeaderMap, status: u16) {
+    if status >= 500 {
+        put_both(headers, names::GATEWAY_EXCEPTION, "true");
     }
-    headers.insert(RETRY_COUNT, HeaderValue::from(retry_count));
-    headers.insert(CACHE_STATUS, HeaderValue::from_static("DISABLED"));
 }
 
 #[cfg(test)]
@@ -175,6 +192,18 @@ mod tests {
         assert_eq!(body["error"]["type"], "rate_limit_error");
         assert_eq!(body["error"]["code"], "backlog_full");
         assert_eq!(body["error"]["param"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn refusals_say_who_refused_under_both_names() {
+        let response = refusal(&ApiError::new(503, "unavailable", "away"));
+        for prefix in ["x-portkey", "x-pointsman"] {
+            assert_eq!(header(&response, &format!("{prefix}-retry-attempt-count")), Some("0"));
+            assert_eq!(header(&response, &format!("{prefix}-cache-status")), Some("DISABLED"));
+            assert_eq!(header(&response, &format!("{prefix}-gateway-exception")), Some("true"));
+        }
+        let response = refusal(&ApiError::new(400, "invalid_json", "oops"));
+        assert_eq!(header(&response, "x-portkey-gateway-exception"), None);
     }
 
     #[test]

@@ -119,11 +119,12 @@ pub(crate) fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(value) = headers.get(http::header::CONTENT_TYPE) else { return Ok(()) };
     let media = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
     let essence = media.split(';').next().unwrap_or_default().trim();
-    if essence.is_empty() || essence == "application/json" || essence.ends_with("+json") {
+    if essence.is_empty() || essence == "application/json" {
         return Ok(());
     }
     let message = format!("header `Content-Type`: `{essence}` is not understood; send `application/json`");
-    Err(ApiError::new(415, "unsupported_media_type", message).with_param("Content-Type"))
+    let refusal = ApiError::bad_request("Content-Type", "unsupported_media_type", message);
+    Err(refusal.in_portkeys_words("Invalid content type passed"))
 }
 
 #[cfg(test)]
@@ -142,9 +143,9 @@ mod tests {
         assert_eq!(check_media_type(&HeaderMap::new()), Ok(()));
         check("content-type", "application/json", None);
         check("content-type", "Application/JSON; charset=utf-8", None);
-        check("content-type", "application/problem+json", None);
-        check("content-type", "application/x-www-form-urlencoded", Some(415));
-        check("content-type", "multipart/form-data; boundary=x", Some(415));
+        check("content-type", "application/problem+json", Some(400));
+        check("content-type", "application/x-www-form-urlencoded", Some(400));
+        check("content-type", "multipart/form-data; boundary=x", Some(400));
         check("content-encoding", "gzip", Some(415));
         check("content-encoding", "identity", None);
     }

@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus::Subscription;
-use domain::Workspace;
+use domain::ApiError;
 use domain::id::RequestId;
+use domain::policy::{Identity, Refused};
 use role::Ctx;
 use telemetry::metric::{self, Printer};
 use tracing::{debug, warn};
 
+use crate::access;
 use crate::board::{Board, Note};
+use crate::intake::Lookup;
 use crate::options::Options;
 
 /// How often the broker is asked how full it is.
@@ -49,9 +52,20 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// The workspace that requests belong to.
-    pub(crate) fn workspace(&self) -> Workspace {
-        Workspace::default()
+    /// Whose question for a model it is, if whoever shows the key may ask one.
+    pub(crate) fn admit(&self, get: Lookup<'_>) -> Result<Identity, ApiError> {
+        self.allow("completions.write", get)
+    }
+
+    /// Whose request it is, if whoever shows the key may do this.
+    pub(crate) fn allow(&self, scope: &str, get: Lookup<'_>) -> Result<Identity, ApiError> {
+        let policy = self.ctx.policy();
+        let identity = access::authenticate(&self.options.access, policy, get, self.ctx.clock().now())?;
+        let key = identity.key.as_ref().and_then(|id| policy.read(|policy| policy.api_key(id)));
+        match key {
+            Some(key) if !key.allows(scope) => Err(Refused::Forbidden.error()),
+            _ => Ok(identity),
+        }
     }
 
     /// Why this process cannot serve now.

@@ -31,11 +31,10 @@ pub(crate) async fn ask(
         Some(id) if !id.is_empty() => id.to_owned(),
         _ => trace.trace_id(),
     };
-    let answered = match take(gateway, operation, &parts.headers, incoming, trace).await {
+    let mut response = match take(gateway, operation, &parts.headers, incoming, trace).await {
         Ok(question) => question.answer(gateway).await,
-        Err(err) => answer::error(&err),
+        Err(err) => answer::refusal(&err),
     };
-    let mut response = answered;
     answer::name_trace(response.headers_mut(), &trace_id);
     response
 }
@@ -59,12 +58,16 @@ async fn take(
     // The body is read first: a client that is still sending does not read a refusal.
     let body = body::read(headers, incoming, gateway.options.body_limit).await?;
     body::check_media_type(headers)?;
-    let facts = submit::facts(operation, &body).await?;
+    let identity = gateway.admit(&|name| text(headers, name))?;
+    // Headers are judged first: what is wrong with them concerns every request of that client.
+    let facts = submit::facts(operation, &body).await;
     let intake = Intake {
         door: Door::Http,
         operation,
         facts,
         registry: &gateway.ctx.registry(),
+        policy: gateway.ctx.policy(),
+        identity,
         options: &gateway.options,
         now: gateway.ctx.clock().now(),
         fresh: gateway.fresh_id(),
@@ -79,7 +82,7 @@ impl Question {
     async fn answer(self, gateway: &Arc<Gateway>) -> Response<Body> {
         let request = self.order.request.clone();
         self.answered(gateway).await.unwrap_or_else(|err| {
-            let mut response = answer::error(&err);
+            let mut response = answer::refusal(&err);
             answer::name_request(response.headers_mut(), &request);
             response
         })
@@ -108,7 +111,7 @@ impl Question {
     async fn answered_before(&self, gateway: &Arc<Gateway>) -> Result<Option<Response<Body>>, ApiError> {
         let order = &self.order;
         let at_once = order.asynchronous && self.preference.wait.is_none();
-        if let Some((outcome, body)) = gateway.ended(&order.request).await? {
+        if let Some((outcome, body)) = gateway.ended(&order.identity.workspace, &order.request).await? {
             let again = if at_once {
                 accepted(&order.request, self.preference)
             } else {
@@ -169,9 +172,9 @@ async fn begin(
 
 /// The request is kept; its answer can be read by id.
 fn accepted(request: &RequestId, preference: Preference) -> Response<Body> {
-    let mut response = answer::json(202, &json!({ "id": request, "status": "accepted" }));
+    let mut response = answer::json(202, &json!({ "id": request.local(), "status": "accepted" }));
     let headers = response.headers_mut();
-    answer::put(headers, LOCATION, &format!("/v1/requests/{request}"));
+    answer::put(headers, LOCATION, &format!("/v1/requests/{}", request.local()));
     if let Some(applied) = preference.applied(false) {
         answer::put(headers, PREFERENCE_APPLIED, &applied);
     }
@@ -179,7 +182,7 @@ fn accepted(request: &RequestId, preference: Preference) -> Response<Body> {
     response
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
 }
 

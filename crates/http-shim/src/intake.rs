@@ -6,18 +6,26 @@ mod seal;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use bus::Headers;
+use bus::policy::PolicyView;
 use domain::config::ConfigError;
 use domain::facts::{self, Facts};
 use domain::headers::{self, Limit, Options as Asked};
+use domain::policy::{Chosen, Identity};
 use domain::{
-    ApiError, Config, Envelope, Lane, Operation, Registry, ReplyTo, RequestId, Timestamp, Workspace,
+    ApiError, Config, ConfigSource, Envelope, Lane, Operation, Registry, ReplyTo, RequestId, Timestamp,
 };
+use providers::resolve::{self, Names, Unresolved, Wanted};
 use telemetry::TraceContext;
 
 pub(crate) use crate::intake::publish::set;
 use crate::intake::seal::Sealer;
 use crate::options::Options;
+
+/// How long after its deadline a request's identity is still believed: who redrives a dead letter comes late.
+const AFTERLIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +43,12 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<&'a str>;
 pub(crate) struct Intake<'a> {
     pub(crate) door: Door,
     pub(crate) operation: Operation,
-    pub(crate) facts: Facts,
+    /// What the body says, or what is wrong with it.
+    pub(crate) facts: Result<Facts, ApiError>,
     pub(crate) registry: &'a Registry,
+    pub(crate) policy: &'a PolicyView,
+    /// Whose request it is.
+    pub(crate) identity: Identity,
     pub(crate) options: &'a Options,
     pub(crate) now: Timestamp,
     /// The id of a request that brings none.
@@ -49,6 +61,7 @@ pub(crate) struct Intake<'a> {
 
 /// A checked request.
 pub(crate) struct Order {
+    pub(crate) identity: Identity,
     pub(crate) request: RequestId,
     /// The caller chose the id, so there may be an answer already.
     pub(crate) chosen: bool,
@@ -74,26 +87,39 @@ impl Intake<'_> {
         let (limit, deadline) = self.limit(&asked)?;
         let lane = self.lane(visible(headers::LANE), asked.asynchronous)?;
         let sealer = Sealer::new(self.registry);
-        asked.config = asked.config.map(|text| sealer.config(self.door, text)).transpose()?;
-        if self.door == Door::Http {
-            asked.routing.api_key = sealer.callers_credential(&asked, get)?;
+        if let Some(ConfigSource::Inline(text)) = asked.config {
+            asked.config = Some(ConfigSource::Inline(sealer.config(self.door, text)?));
         }
-        let config = parse(&asked)?;
-        self.check_targets(config.as_ref())?;
-        self.check_model(config.as_ref())?;
+        let chosen = self.policy.read(|policy| policy.choose_config(&self.identity, &asked))?;
+        if self.door == Door::Http {
+            asked.routing.api_key = sealer.callers_credential(&chosen, get)?;
+        }
+        let config = parse(&chosen, &asked)?;
+        if let Chosen::Stored(_) = &chosen {
+            // The router goes on with the version that was checked here.
+            asked.config = chosen.source();
+        }
+        self.check_targets(config.as_ref(), &chosen, &asked)?;
+        let facts = self.facts.clone()?;
+        self.check_model(config.as_ref(), &facts)?;
         if self.door == Door::Http {
             asked.forward = sealer.forwarded(config.as_ref(), &asked, get)?;
         }
         asked.traceparent = Some(self.trace.to_string());
         let chosen = asked.request.is_some();
         let request = asked.request.clone().unwrap_or_else(|| self.fresh.clone());
-        let headers = publish::headers(&request, chosen, limit, &asked, &visible);
+        let request = request.within(&self.identity.workspace);
+        let mut headers = publish::headers(&request, chosen, limit, &asked, &visible);
+        let until = deadline.plus(AFTERLIFE);
+        let said = self.options.access.say(&self.identity, request.local(), until);
+        set(&mut headers, headers::IDENTITY, &said);
         Ok(Order {
+            identity: self.identity.clone(),
             request,
             chosen,
             operation: self.operation,
             lane,
-            facts: self.facts.clone(),
+            facts,
             deadline,
             asynchronous: asked.asynchronous,
             headers,
@@ -103,7 +129,8 @@ impl Intake<'_> {
 
     /// Headers that only gateways set; from callers they are ignored.
     fn is_internal(&self, name: &str) -> bool {
-        let always = [headers::GATEWAY, headers::REPLY_TO, headers::BODY];
+        let always =
+            [headers::GATEWAY, headers::REPLY_TO, headers::BODY, headers::IDENTITY, headers::CONFIG_VERSION];
         let sealed_here = [headers::CREDENTIAL, headers::FORWARD];
         always.contains(&name) || (self.door == Door::Http && sealed_here.contains(&name))
     }
@@ -140,16 +167,34 @@ impl Intake<'_> {
         }
     }
 
-    fn check_targets(&self, config: Option<&Config>) -> Result<(), ApiError> {
-        for target in config.into_iter().flat_map(Config::targets) {
-            providers::resolve::resolve(target, self.registry, &self.options.trusted_hosts)?;
-        }
-        Ok(())
+    fn check_targets(&self, config: Option<&Config>, chosen: &Chosen, asked: &Asked) -> Result<(), ApiError> {
+        let Some(config) = config else { return resolve::default_config(self.registry).map(drop) };
+        let model = self.facts.as_ref().ok().and_then(|facts| facts.model.as_deref());
+        let wanted = Wanted { operation: self.operation, model };
+        self.policy.read(|policy| {
+            let names = Names {
+                registry: self.registry,
+                policy,
+                workspace: &self.identity.workspace,
+                trusted_hosts: &self.options.trusted_hosts,
+                now: self.now,
+            };
+            for target in config.targets() {
+                match resolve::resolve(target, &names, wanted) {
+                    // What a target cannot serve, another may.
+                    Ok(_) | Err(Unresolved::Target(_)) => {}
+                    Err(Unresolved::Document(err)) => {
+                        return Err(resolve::blame(*err, matches!(chosen, Chosen::Headers), &asked.routing));
+                    }
+                }
+            }
+            Ok(())
+        })
     }
 
     /// A request that names no model is fine if every target brings its own.
-    fn check_model(&self, config: Option<&Config>) -> Result<(), ApiError> {
-        if self.facts.model.is_some() {
+    fn check_model(&self, config: Option<&Config>, facts: &Facts) -> Result<(), ApiError> {
+        if facts.model.is_some() {
             return Ok(());
         }
         let all_name_one =
@@ -165,23 +210,27 @@ impl Intake<'_> {
 }
 
 /// The config the request brings, or the one its headers stand for. None: the configured route answers.
-fn parse(asked: &Asked) -> Result<Option<Config>, ApiError> {
-    let config = match (&asked.config, &asked.routing.provider) {
-        (Some(text), _) => Config::parse(text, &asked.routing),
-        (None, Some(_)) => Config::from_headers(&asked.routing),
-        (None, None) => return Ok(None),
+fn parse(chosen: &Chosen, asked: &Asked) -> Result<Option<Config>, ApiError> {
+    let config = match chosen {
+        Chosen::Inline(text) => Config::parse(text, &asked.routing),
+        Chosen::Stored(version) => Config::parse(&version.document.to_string(), &asked.routing),
+        Chosen::Headers => Config::from_headers(&asked.routing),
+        Chosen::Route | Chosen::Unseen(_) => return Ok(None),
     };
-    config
-        .map(Some)
-        .map_err(|err: ConfigError| ApiError::bad_request(&err.path, "invalid_config", err.to_string()))
+    let text = match chosen {
+        Chosen::Inline(text) => text.as_str(),
+        _ => "{}",
+    };
+    config.map(Some).map_err(|err: ConfigError| ApiError::bad_config(text, &err))
 }
 
 impl Order {
     /// The request as events tell of it.
-    pub(crate) fn envelope(&self, workspace: Workspace, accepted_at: Timestamp) -> Envelope {
+    pub(crate) fn envelope(&self, accepted_at: Timestamp) -> Envelope {
         Envelope {
             request: self.request.clone(),
-            workspace,
+            workspace: self.identity.workspace.clone(),
+            key: self.identity.key.clone(),
             operation: self.operation,
             lane: self.lane,
             model: self.facts.model.clone(),

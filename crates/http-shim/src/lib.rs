@@ -34,7 +34,6 @@ use role::Ctx;
 use telemetry::metric::{self, Printer};
 use tokio::net::TcpListener;
 
-pub use crate::access::{Access, AuthMode};
 use crate::body::Body;
 use crate::gateway::Gateway;
 pub use crate::options::{OnDisconnect, Options};
@@ -81,9 +80,9 @@ async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<B
         Ok(Route::Ask(operation)) => (operation.as_str(), http_door::ask(&gateway, operation, request).await),
         Ok(Route::Models) => ("models", models::list(&gateway.ctx.registry())),
         Ok(Route::Model(id)) => ("models", models::one(&gateway.ctx.registry(), &id)),
-        Ok(Route::Request(id)) => ("requests", requests::show(&gateway, id).await),
-        Ok(Route::Answer(id)) => ("requests", requests::result(&gateway, id).await),
-        Ok(Route::Cancel(id)) => ("requests", requests::cancel(&gateway, id).await),
+        Ok(Route::Request(id)) => ("requests", requests::show(&gateway, id, request.headers()).await),
+        Ok(Route::Answer(id)) => ("requests", requests::result(&gateway, id, request.headers()).await),
+        Ok(Route::Cancel(id)) => ("requests", requests::cancel(&gateway, id, request.headers()).await),
         Ok(Route::Admin) => ("admin", admin_door::forward(&gateway, request).await),
         Ok(Route::Health) => ("admin", admin::health()),
         Ok(Route::Ready) => ("admin", admin::ready(gateway.not_ready())),

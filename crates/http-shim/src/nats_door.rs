@@ -56,12 +56,15 @@ async fn take(gateway: &Gateway, question: &Question) -> Result<(Order, Bytes), 
         ApiError::bad_request("operation", "unknown_operation", err.to_string())
     })?;
     let body = question.payload();
-    let facts = submit::facts(operation, &body).await?;
+    let identity = gateway.admit(&|name| question.header(name))?;
+    let facts = submit::facts(operation, &body).await;
     let intake = Intake {
         door: Door::Nats,
         operation,
         facts,
         registry: &gateway.ctx.registry(),
+        policy: gateway.ctx.policy(),
+        identity,
         options: &gateway.options,
         now: gateway.ctx.clock().now(),
         fresh: gateway.fresh_id(),
@@ -80,7 +83,7 @@ async fn answered(
 ) -> Result<(), ApiError> {
     let request = order.request.clone();
     if order.chosen
-        && let Some((outcome, body)) = gateway.ended(&request).await?
+        && let Some((outcome, body)) = gateway.ended(&order.identity.workspace, &request).await?
     {
         whole(question, *outcome, body).await;
         return Ok(());
@@ -156,11 +159,12 @@ async fn pieces(question: &Question, head: &Head, request: &RequestId, mut pendi
 fn piece_headers(head: &Head, request: &RequestId, sequence: u64) -> Headers {
     let mut out = Headers::new();
     set(&mut out, headers::SEQUENCE, &sequence.to_string());
-    set(&mut out, headers::REQUEST_ID, request.as_str());
+    set(&mut out, headers::REQUEST_ID, request.local());
     // What a reader needs to know before the first byte comes with it.
     if sequence == 0 {
         set(&mut out, headers::STATUS, &head.status.to_string());
         set(&mut out, "Content-Type", &head.content_type);
+        bus::headers_of::route(&mut out, Some(&head.path), Some(&head.provider), head.retry_count);
     }
     out
 }
@@ -174,7 +178,7 @@ async fn last(question: &Question, mut told: Headers, sequence: u64) {
 /// The request is kept; its answer can be read by id.
 async fn accepted(question: &Question, request: &RequestId) {
     let mut told = Headers::new();
-    set(&mut told, headers::REQUEST_ID, request.as_str());
+    set(&mut told, headers::REQUEST_ID, request.local());
     set(&mut told, headers::STATUS, "202");
     set(&mut told, "Content-Type", "application/json");
     set(&mut told, headers::FINAL, "true");
@@ -202,7 +206,7 @@ async fn refuse(question: &Question, request: Option<&RequestId>, err: &ApiError
 fn error_headers(request: Option<&RequestId>, err: &ApiError) -> Headers {
     let mut told = Headers::new();
     if let Some(request) = request {
-        set(&mut told, headers::REQUEST_ID, request.as_str());
+        set(&mut told, headers::REQUEST_ID, request.local());
     }
     set(&mut told, headers::STATUS, &err.status.to_string());
     set(&mut told, "Content-Type", "application/json");

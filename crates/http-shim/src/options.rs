@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::access::Access;
+use bus::identity::Access;
 
 /// What becomes of a request whose caller went away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum OnDisconnect {
 /// What a gateway process is told by its settings.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// How access is controlled.
+    pub access: Access,
     /// Largest request body in bytes.
     pub body_limit: usize,
     /// What becomes of a request whose caller went away.
@@ -33,13 +35,12 @@ pub struct Options {
     pub storage_percent: u8,
     /// How long new connections are still accepted after the order to stop, so that balancers can notice.
     pub drain_grace: Duration,
-    /// How callers are told apart.
-    pub access: Access,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
+            access: Access::default(),
             body_limit: 64 * 1024 * 1024,
             on_disconnect: OnDisconnect::default(),
             interactive: Duration::from_secs(600),
@@ -48,7 +49,6 @@ impl Default for Options {
             trusted_hosts: domain::host::DEFAULT_TRUSTED.iter().map(|host| (*host).to_owned()).collect(),
             storage_percent: 70,
             drain_grace: Duration::from_secs(1),
-            access: Access::default(),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bus::state::Status;
 use bytes::Bytes;
 use domain::event::{Decision, decisions};
-use domain::{ApiError, Attempt, Operation, Outcome, RequestId, Timestamp};
-use http::Response;
+use domain::{ApiError, Attempt, Operation, Outcome, RequestId, Timestamp, Workspace};
+use http::{HeaderMap, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -25,7 +25,7 @@ const CANCEL_POLL: Duration = Duration::from_millis(25);
 /// A request that has not ended.
 #[derive(Serialize)]
 struct Open<'a> {
-    id: &'a RequestId,
+    id: &'a str,
     status: &'static str,
     operation: Operation,
     model: Option<&'a str>,
@@ -36,7 +36,7 @@ struct Open<'a> {
 /// A request that has ended.
 #[derive(Serialize)]
 struct Closed<'a> {
-    id: &'a RequestId,
+    id: &'a str,
     status: &'static str,
     operation: Operation,
     model: Option<&'a str>,
@@ -70,69 +70,94 @@ enum Found {
 }
 
 /// Shows a request.
-pub(crate) async fn show(gateway: &Arc<Gateway>, id: &str) -> Response<Body> {
-    match find(gateway, id).await {
-        Ok((id, found)) => found.show(200, &id),
+pub(crate) async fn show(gateway: &Arc<Gateway>, id: &str, headers: &HeaderMap) -> Response<Body> {
+    match find(gateway, "logs.view", id, headers).await {
+        Ok((about, found)) => found.show(200, &about.request),
         Err(err) => answer::error(&err),
     }
 }
 
 /// Gives the answer as it came.
-pub(crate) async fn result(gateway: &Arc<Gateway>, id: &str) -> Response<Body> {
-    match find(gateway, id).await {
+pub(crate) async fn result(gateway: &Arc<Gateway>, id: &str, headers: &HeaderMap) -> Response<Body> {
+    match find(gateway, "logs.view", id, headers).await {
         Ok((_, Found::Ended(outcome, body))) => answer::whole(&outcome, body),
-        Ok((id, found)) => found.show(202, &id),
+        Ok((about, found)) => found.show(202, &about.request),
         Err(err) => answer::error(&err),
     }
 }
 
 /// Cancels a request. Safe to repeat; one that has ended stays as it is.
-pub(crate) async fn cancel(gateway: &Arc<Gateway>, id: &str) -> Response<Body> {
-    cancelled(gateway, id).await.unwrap_or_else(|err| answer::error(&err))
+pub(crate) async fn cancel(gateway: &Arc<Gateway>, id: &str, headers: &HeaderMap) -> Response<Body> {
+    cancelled(gateway, id, headers).await.unwrap_or_else(|err| answer::error(&err))
 }
 
-async fn cancelled(gateway: &Arc<Gateway>, text: &str) -> Result<Response<Body>, ApiError> {
-    let known = match find(gateway, text).await {
-        Ok((id, ended @ Found::Ended(..))) => return Ok(ended.show(200, &id)),
+async fn cancelled(
+    gateway: &Arc<Gateway>,
+    text: &str,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, ApiError> {
+    let about = about(gateway, "completions.write", text, headers)?;
+    let known = match look(gateway, &about, text).await {
+        Ok(ended @ Found::Ended(..)) => return Ok(ended.show(200, &about.request)),
         Ok(known) => Ok(known),
         Err(err) if err.status == 404 => Err(err),
         Err(err) => return Err(err),
     };
     // Another gateway may hold it, so an id that is unknown here is cancelled as well.
-    let id = parse(text)?;
     let bus = gateway.ctx.bus();
     let keep = match &known {
-        Ok((_, found)) => found.deadline().since(gateway.ctx.clock().now()),
+        Ok(found) => found.deadline().since(gateway.ctx.clock().now()),
         Err(_) => bus.longest_life(),
     };
-    bus.cancel(&id, keep).await.map_err(|err| errors::not_accepted(&err))?;
-    bus.hasten(&id).await.map_err(|err| errors::not_accepted(&err))?;
+    bus.cancel(&about.request, keep).await.map_err(|err| errors::not_accepted(&err))?;
+    bus.hasten(&about.request).await.map_err(|err| errors::not_accepted(&err))?;
     let until = Instant::now() + CANCEL_WAIT;
     while Instant::now() < until {
-        if let Some((outcome, body)) = gateway.ended(&id).await? {
-            return Ok(Found::Ended(outcome, body).show(200, &id));
+        if let Some((outcome, body)) = gateway.ended(&about.workspace, &about.request).await? {
+            return Ok(Found::Ended(outcome, body).show(200, &about.request));
         }
         tokio::time::sleep(CANCEL_POLL).await;
     }
-    known.map(|(id, found)| found.show(202, &id))
+    known.map(|found| found.show(202, &about.request))
 }
 
-async fn find(gateway: &Arc<Gateway>, text: &str) -> Result<(RequestId, Found), ApiError> {
-    let id = parse(text)?;
-    if let Some((outcome, body)) = gateway.ended(&id).await? {
-        return Ok((id, Found::Ended(outcome, body)));
-    }
-    if let Some(status) = gateway.ctx.bus().status(&id).await.map_err(|err| errors::unreadable(&err))? {
-        return Ok((id, Found::Accepted(status)));
-    }
-    match gateway.board.running(&id) {
-        Some(running) => Ok((id, Found::Running(running))),
-        None => Err(unknown(text)),
-    }
+/// Which request is meant, and whose.
+struct About {
+    workspace: Workspace,
+    request: RequestId,
 }
 
-fn parse(text: &str) -> Result<RequestId, ApiError> {
-    RequestId::parse(text).map_err(|_| unknown(text))
+fn about(gateway: &Arc<Gateway>, scope: &str, text: &str, headers: &HeaderMap) -> Result<About, ApiError> {
+    // Who may ask may also read what became of it.
+    let get = |name: &str| crate::http_door::text(headers, name);
+    let identity = gateway.allow(scope, &get).or_else(|err| match err.status {
+        403 => gateway.admit(&get),
+        _ => Err(err),
+    })?;
+    let request = RequestId::choose(text).map_err(|_| unknown(text))?.within(&identity.workspace);
+    Ok(About { workspace: identity.workspace, request })
+}
+
+async fn find(
+    gateway: &Arc<Gateway>,
+    scope: &str,
+    text: &str,
+    headers: &HeaderMap,
+) -> Result<(About, Found), ApiError> {
+    let about = about(gateway, scope, text, headers)?;
+    let found = look(gateway, &about, text).await?;
+    Ok((about, found))
+}
+
+async fn look(gateway: &Arc<Gateway>, about: &About, text: &str) -> Result<Found, ApiError> {
+    let About { workspace, request } = about;
+    if let Some((outcome, body)) = gateway.ended(workspace, request).await? {
+        return Ok(Found::Ended(outcome, body));
+    }
+    if let Some(status) = gateway.ctx.bus().status(request).await.map_err(|err| errors::unreadable(&err))? {
+        return Ok(Found::Accepted(status));
+    }
+    gateway.board.running(request).map(Found::Running).ok_or_else(|| unknown(text))
 }
 
 fn unknown(id: &str) -> ApiError {
@@ -151,7 +176,8 @@ impl Found {
         }
     }
 
-    fn show(&self, status: u16, id: &RequestId) -> Response<Body> {
+    fn show(&self, status: u16, request: &RequestId) -> Response<Body> {
+        let id = request.local();
         let mut response = match self {
             Self::Ended(outcome, body) => answer::json(status, &closed(outcome, body)),
             Self::Accepted(Status { accepted_at, deadline, operation, model }) => {
@@ -168,14 +194,14 @@ impl Found {
                 answer::json(status, &Open { id, status: "running", operation, model, accepted_at, deadline })
             }
         };
-        answer::name_request(response.headers_mut(), id);
+        answer::name_request(response.headers_mut(), request);
         response
     }
 }
 
 fn closed<'a>(outcome: &'a Outcome, body: &'a Bytes) -> Closed<'a> {
     Closed {
-        id: &outcome.request,
+        id: outcome.request.local(),
         status: outcome.kind.as_str(),
         operation: outcome.operation,
         model: outcome.model.as_deref(),
@@ -213,11 +239,5 @@ mod tests {
         assert_eq!(shown("application/json; charset=utf-8", "[1]"), "[1]");
         assert_eq!(shown("application/json", "oops"), "\"oops\"");
         assert_eq!(shown("text/event-stream", "data: {}\n\n"), "\"data: {}\\n\\n\"");
-    }
-
-    #[test]
-    fn what_cannot_be_an_id_is_an_unknown_request() {
-        let err = parse("a.b").unwrap_err();
-        assert_eq!((err.status, err.code.as_deref()), (404, Some("unknown_request")));
     }
 }

@@ -6,7 +6,7 @@ use bus::requests::Stored;
 use bus::state::Status;
 use bytes::Bytes;
 use domain::facts::Facts;
-use domain::{ApiError, BodyRef, Event, Operation, Outcome, Record, RequestId, headers};
+use domain::{ApiError, BodyRef, Event, Operation, Outcome, Record, RequestId, Workspace, headers};
 use tracing::warn;
 
 use crate::board::Running;
@@ -30,8 +30,12 @@ pub(crate) async fn facts(operation: Operation, body: &Bytes) -> Result<Facts, A
 
 impl Gateway {
     /// How a request of that id ended, if it has.
-    pub(crate) async fn ended(&self, request: &RequestId) -> Result<Option<(Box<Outcome>, Bytes)>, ApiError> {
-        let stored = self.ctx.bus().result(&self.workspace(), request).await;
+    pub(crate) async fn ended(
+        &self,
+        workspace: &Workspace,
+        request: &RequestId,
+    ) -> Result<Option<(Box<Outcome>, Bytes)>, ApiError> {
+        let stored = self.ctx.bus().result(workspace, request).await;
         let Some(Stored { record: Record::Final(outcome), body, .. }) =
             stored.map_err(|e| errors::unreadable(&e))?
         else {
@@ -76,7 +80,7 @@ impl Gateway {
         let headers = std::mem::take(&mut order.headers);
         let accepted = bus.accept(order.operation, order.lane, headers, payload).await;
         accepted.map_err(|err| errors::not_accepted(&err))?;
-        let event = Event::request_accepted(&order.envelope(self.workspace(), accepted_at));
+        let event = Event::request_accepted(&order.envelope(accepted_at));
         if let Err(err) = bus.report(&event).await {
             warn!(request = %order.request, %err, "a request was accepted, but that could not be reported");
         }
@@ -102,11 +106,15 @@ impl Gateway {
             deadline: order.deadline,
         };
         set(&mut order.headers, headers::GATEWAY, &self.id);
-        Pending::new(self, &order.request, running, order.asynchronous).ok_or_else(|| {
-            let message =
-                format!("request `{}` is running already; choose another id or wait for it", order.request);
-            ApiError::new(409, "request_in_flight", message).with_param(headers::REQUEST_ID)
-        })
+        Pending::new(self, &order.identity.workspace, &order.request, running, order.asynchronous).ok_or_else(
+            || {
+                let message = format!(
+                    "request `{}` is running already; choose another id or wait for it",
+                    order.request.local()
+                );
+                ApiError::new(409, "request_in_flight", message).with_param(headers::REQUEST_ID)
+            },
+        )
     }
 
     /// Moves a large body out of the message.

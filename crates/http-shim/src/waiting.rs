@@ -9,7 +9,7 @@ use bus::PutError;
 use bus::requests::Stored;
 use bytes::{Bytes, BytesMut};
 use domain::frame::Head;
-use domain::{ApiError, BodyRef, Frame, Outcome, Record, RequestId, Timestamp};
+use domain::{ApiError, BodyRef, Frame, Outcome, Record, RequestId, Timestamp, Workspace};
 use futures::future::BoxFuture;
 use tokio::time::{Instant, Sleep};
 use tracing::{debug, warn};
@@ -57,6 +57,7 @@ pub(crate) type Accepting = BoxFuture<'static, Result<u64, PutError>>;
 /// Somebody who waits for an answer. Dropped before the end, it cancels the request (if settings say so).
 pub(crate) struct Pending {
     gateway: Arc<Gateway>,
+    workspace: Workspace,
     request: RequestId,
     seat: Seat,
     assembly: Assembly,
@@ -75,6 +76,7 @@ impl Pending {
     /// Takes a seat for a request that is about to be published. None: somebody waits for that id already.
     pub(crate) fn new(
         gateway: &Arc<Gateway>,
+        workspace: &Workspace,
         request: &RequestId,
         running: Running,
         asynchronous: bool,
@@ -86,6 +88,7 @@ impl Pending {
         let give_up = Instant::now() + left + GRACE;
         Some(Self {
             gateway: Arc::clone(gateway),
+            workspace: workspace.clone(),
             request: request.clone(),
             seat,
             assembly: Assembly::default(),
@@ -246,7 +249,7 @@ impl Pending {
         if !self.gateway.ctx.bus().is_up() {
             return false;
         }
-        match self.gateway.ctx.bus().result_near(&self.gateway.workspace(), &self.request).await {
+        match self.gateway.ctx.bus().result_near(&self.workspace, &self.request).await {
             Ok(Some(stored)) => self.conclude(stored).await,
             Ok(None) => false,
             Err(err) => {
@@ -258,7 +261,7 @@ impl Pending {
 
     /// The same, by the word of the stream's leader.
     async fn look_closely(&mut self) -> bool {
-        match self.gateway.ctx.bus().result(&self.gateway.workspace(), &self.request).await {
+        match self.gateway.ctx.bus().result(&self.workspace, &self.request).await {
             Ok(Some(stored)) => self.conclude(stored).await,
             Ok(None) => false,
             Err(err) => {

@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 
 const LOCK: &str = "lock";
 const SEALING_KEY: &str = "sealing.key";
+const CLUSTER_SECRET: &str = "cluster.secret";
+const ADMIN_KEY: &str = "admin.key";
 
 /// A data directory that is ours until this is dropped or the process dies.
 #[derive(Debug)]
@@ -60,6 +62,21 @@ impl DataDir {
     pub fn sealing_key(&self) -> anyhow::Result<[u8; 32]> {
         sealing_key(&self.path)
     }
+
+    /// What roles believe each other by; made up at the first call.
+    pub fn cluster_secret(&self) -> anyhow::Result<[u8; 32]> {
+        bytes_of(&self.path, CLUSTER_SECRET, "give all processes the same one, or requests are refused")
+    }
+
+    /// Keeps the text of the first administrator's API key for commands on this machine.
+    pub fn keep_admin_key(&self, text: &str) -> anyhow::Result<PathBuf> {
+        let path = self.path.join(ADMIN_KEY);
+        write_secret(&self.path, text)?
+            .persist(&path)
+            .map_err(|err| err.error)
+            .with_context(|| format!("write {}", path.display()))?;
+        Ok(path)
+    }
 }
 
 /// " (pid 1234)", if the holder has written it already.
@@ -81,8 +98,27 @@ fn create(path: &Path) -> anyhow::Result<()> {
 
 /// The key in a data directory that another process may hold; made up at the first call.
 pub fn sealing_key(data_dir: &Path) -> anyhow::Result<[u8; 32]> {
+    bytes_of(data_dir, SEALING_KEY, "restore it, or credentials sealed for it are lost")
+}
+
+/// The cluster secret in a data directory that another process may hold. None: there is none.
+pub fn cluster_secret(data_dir: &Path) -> anyhow::Result<Option<[u8; 32]>> {
+    if !data_dir.join(CLUSTER_SECRET).exists() {
+        return Ok(None);
+    }
+    bytes_of(data_dir, CLUSTER_SECRET, "give all processes the same one, or requests are refused").map(Some)
+}
+
+/// The text of the administrator's API key, if it was kept here.
+pub fn admin_key(data_dir: &Path) -> Option<Zeroizing<String>> {
+    let text = std::fs::read_to_string(data_dir.join(ADMIN_KEY)).ok()?;
+    Some(Zeroizing::new(text.trim().to_owned()))
+}
+
+/// 32 bytes in a file of their own; made up at the first call.
+fn bytes_of(data_dir: &Path, name: &str, otherwise: &str) -> anyhow::Result<[u8; 32]> {
     create(data_dir)?;
-    let path = data_dir.join(SEALING_KEY);
+    let path = data_dir.join(name);
     if !path.try_exists().with_context(|| format!("look for {}", path.display()))? {
         generate(data_dir, &path)?;
     }
@@ -99,28 +135,25 @@ pub fn sealing_key(data_dir: &Path) -> anyhow::Result<[u8; 32]> {
     let text = std::fs::read_to_string(&path).map(Zeroizing::new);
     let text = text.with_context(|| format!("read {}", path.display()))?;
     let key = STANDARD.decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    key.with_context(|| {
-        format!(
-            "{} does not hold 32 bytes in base64: restore it, or credentials sealed for it are lost",
-            path.display()
-        )
-    })
+    key.with_context(|| format!("{} does not hold 32 bytes in base64: {otherwise}", path.display()))
 }
 
 /// Appears complete or not at all; the first of several processes wins.
 fn generate(data_dir: &Path, path: &Path) -> anyhow::Result<()> {
     let key = Zeroizing::new(rand::random::<[u8; 32]>());
     let text = Zeroizing::new(STANDARD.encode(key.as_slice()));
-    // Temporary files are closed to other users from the start.
-    let mut file = tempfile::NamedTempFile::new_in(data_dir).context("create a key file")?;
-    writeln!(file, "{}", text.as_str())
-        .and_then(|()| file.as_file().sync_all())
-        .context("write a key file")?;
-    match file.persist_noclobber(path) {
+    match write_secret(data_dir, &text)?.persist_noclobber(path) {
         Ok(_) => Ok(()),
         Err(err) if err.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(err) => Err(err.error).with_context(|| format!("create {}", path.display())),
     }
+}
+
+/// A file that is not in its place yet. Temporary files are closed to other users from the start.
+fn write_secret(data_dir: &Path, text: &str) -> anyhow::Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::NamedTempFile::new_in(data_dir).context("create a key file")?;
+    writeln!(file, "{text}").and_then(|()| file.as_file().sync_all()).context("write a key file")?;
+    Ok(file)
 }
 
 #[cfg(test)]

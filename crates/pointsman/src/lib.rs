@@ -77,7 +77,7 @@ async fn dispatch(
 ) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up(up) => process::up(up, output, settings, &env).await,
-        Command::Run(run) => process::run(run, output, settings).await,
+        Command::Run(run) => process::run(run, output, settings, &env).await,
         Command::Mock(mock) => process::mock(mock, output, &settings).await,
         Command::Ask(ask) => commands::ask::run(ask, output, &settings).await,
         Command::Publish(publish) => commands::publish::run(publish, output, &settings).await,
@@ -85,6 +85,7 @@ async fn dispatch(
         Command::Dead(dead) => commands::dead::run(dead, output, &settings).await,
         Command::Streams => commands::streams::run(output, &settings).await,
         Command::Doctor => commands::doctor::run(output, &settings).await,
+        Command::Models(models) => commands::models::run(models, output, &settings),
         Command::Check(_) | Command::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
 }

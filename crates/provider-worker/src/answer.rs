@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::{ApiError, Attempt, ErrorClass};
+use domain::{Attempt, ErrorClass};
+use providers::failure;
 use providers::openai::Told;
 
 /// A whole answer, good or bad.
@@ -63,15 +64,18 @@ impl Made {
 
     /// The error that a caller gets if this failure is the last word.
     pub(crate) fn as_error(&self, attempt: &Attempt) -> Whole {
-        let class = attempt.error.map_or("server_error", ErrorClass::as_str);
-        let message =
-            format!("{} error: {}", attempt.provider, self.message.as_deref().unwrap_or("no answer"));
-        let error = ApiError::new(self.status, class, message);
+        let words = self.message.as_deref().unwrap_or("no answer");
+        let body = match attempt.error {
+            Some(ErrorClass::Timeout) => failure::timed_out(words),
+            class => {
+                failure::no_answer(&attempt.provider, class.map_or("server_error", ErrorClass::as_str), words)
+            }
+        };
         Whole {
             status: self.status,
             content_type: "application/json".to_owned(),
             headers: BTreeMap::new(),
-            body: Bytes::from(error.body()),
+            body,
         }
     }
 }
@@ -82,4 +86,30 @@ pub(crate) fn retry_after_ms(headers: &reqwest::header::HeaderMap) -> Option<u64
     number("retry-after-ms")
         .or_else(|| number("x-ms-retry-after-ms"))
         .or_else(|| number("retry-after").map(|seconds| seconds.saturating_mul(1000)))
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(given: &[(&'static str, &'static str)], expected: Option<u64>) {
+        let header = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        assert_eq!(retry_after_ms(&HeaderMap::from_iter(given.iter().map(header))), expected, "{given:?}");
+    }
+
+    #[test]
+    fn the_finer_wait_wins_and_dates_are_not_understood() {
+        check(&[("retry-after", "2")], Some(2000));
+        check(&[("retry-after", "2"), ("retry-after-ms", "50")], Some(50));
+        check(&[("retry-after", "2"), ("x-ms-retry-after-ms", "70")], Some(70));
+        check(&[("x-ms-retry-after-ms", "70"), ("retry-after-ms", "50")], Some(50));
+        check(&[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], None);
+        check(&[("retry-after", "-1")], None);
+        check(&[], None);
+    }
 }

@@ -7,17 +7,23 @@ use std::time::Duration;
 use bus::work::Delivery;
 use bytes::{Bytes, BytesMut};
 use domain::ErrorClass;
-use providers::openai;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use providers::{failure, openai};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::answer::{Answer, Made, Whole, retry_after_ms};
 use crate::handle::{Task, Worker};
+use crate::secrets::NoSecret;
 
 /// Largest answer that is taken, in bytes.
 const MAX_ANSWER: usize = 256 * 1024 * 1024;
+
+const JSON: &str = "application/json";
+
+/// Most bytes of a provider's headers that are passed on.
+const MAX_HEADERS: usize = 8 * 1024;
 
 impl Worker {
     /// Makes the call and forwards a stream as it comes. Ends early when cancelled, at the deadline, and on stopping.
@@ -42,7 +48,10 @@ impl Worker {
     async fn exchange(&self, task: &Task, forward: &mut crate::stream::Forward<'_>) -> Made {
         let request = match self.prepare(task).await {
             Ok(request) => request,
-            Err(message) => return Made::failure(500, ErrorClass::Misconfigured, message),
+            Err(NoSecret::Unreadable(message)) => {
+                return Made::failure(500, ErrorClass::Misconfigured, message);
+            }
+            Err(NoSecret::Revoked(message)) => return Made::failure(401, ErrorClass::Unusable, message),
         };
         let begun = Instant::now();
         let asked = task.call.request_timeout_ms.map(Duration::from_millis);
@@ -65,7 +74,25 @@ impl Worker {
         made
     }
 
-    async fn prepare(&self, task: &Task) -> Result<reqwest::RequestBuilder, String> {
+    async fn prepare(&self, task: &Task) -> Result<reqwest::RequestBuilder, NoSecret> {
+        let credential = match (&task.call.virtual_key, &task.call.credential) {
+            (Some(named), _) => self.secrets.of(named).await?,
+            (None, Some(sealed)) => {
+                let opened = self.secrets.open(sealed);
+                Some(opened.map_err(|err| {
+                    NoSecret::Unreadable(format!("the credential could not be opened: {err}"))
+                })?)
+            }
+            (None, None) => None,
+        };
+        self.prepare_with(task, credential).await.map_err(NoSecret::Unreadable)
+    }
+
+    async fn prepare_with(
+        &self,
+        task: &Task,
+        credential: Option<Zeroizing<String>>,
+    ) -> Result<reqwest::RequestBuilder, String> {
         let call = &task.call;
         let body = self
             .ctx
@@ -87,7 +114,7 @@ impl Worker {
         for (name, value) in &call.headers {
             headers.insert(header_name(name)?, header_value(name, value)?);
         }
-        self.add_secrets(task, &mut headers)?;
+        self.add_secrets(task, credential, &mut headers)?;
         let id = HeaderValue::from_str(&task.id.to_string()).map_err(|err| err.to_string())?;
         headers.insert(HeaderName::from_static(domain::headers::ATTEMPT_ID), id);
         if let Some(trace) = &task.envelope.traceparent {
@@ -101,11 +128,14 @@ impl Worker {
     }
 
     /// The credential, and the caller's headers that the target wants: the only place where they are in clear.
-    fn add_secrets(&self, task: &Task, headers: &mut HeaderMap) -> Result<(), String> {
+    fn add_secrets(
+        &self,
+        task: &Task,
+        credential: Option<Zeroizing<String>>,
+        headers: &mut HeaderMap,
+    ) -> Result<(), String> {
         let call = &task.call;
-        if let Some(sealed) = &call.credential {
-            let secret =
-                self.key.open(sealed).map_err(|err| format!("the credential could not be opened: {err}"))?;
+        if let Some(secret) = credential {
             let text = match call.auth.scheme.as_str() {
                 "" => secret,
                 scheme => Zeroizing::new(format!("{scheme} {}", secret.as_str())),
@@ -116,7 +146,7 @@ impl Worker {
         }
         if let (Some(sealed), false) = (&task.envelope.forward, call.forward_headers.is_empty()) {
             let open = self
-                .key
+                .secrets
                 .open(sealed)
                 .map_err(|err| format!("the headers to forward could not be opened: {err}"))?;
             let values: BTreeMap<String, String> =
@@ -154,7 +184,8 @@ impl Worker {
             };
             let mut made = Made::failure(status, ErrorClass::of_status(status), message);
             made.retry_after_ms = retry_after;
-            made.answer = Answer::Failed(Whole { status, content_type, headers, body });
+            let body = failure::told(&task.call.provider, &body);
+            made.answer = Answer::Failed(Whole { status, content_type: JSON.to_owned(), headers, body });
             return made;
         }
         if task.envelope.stream && content_type.starts_with("text/event-stream") {
@@ -162,16 +193,26 @@ impl Worker {
         }
         match collect(response, task.call.timeouts.idle).await {
             Ok((body, first_byte)) => {
-                whole(Whole { status, content_type, headers, body }, first_byte - begun)
+                let answer = Whole { status, content_type, headers, body };
+                whole(&task.call.provider, answer, first_byte - begun)
             }
             Err(made) => made,
         }
     }
 }
 
-fn whole(answer: Whole, first_byte: Duration) -> Made {
+fn whole(provider: &str, answer: Whole, first_byte: Duration) -> Made {
     let invalid = |message: String| Made {
         first_byte: Some(first_byte),
+        answer: Answer::Failed(Whole {
+            status: 502,
+            content_type: JSON.to_owned(),
+            headers: answer.headers.clone(),
+            body: match openai::error_code(&answer.body) {
+                Some(_) => failure::told(provider, &answer.body),
+                None => failure::unusable(provider, &answer.body),
+            },
+        }),
         ..Made::failure(502, ErrorClass::InvalidAnswer, message)
     };
     if !answer.content_type.contains("json") {
@@ -260,9 +301,17 @@ fn content_type(headers: &HeaderMap) -> String {
 }
 
 fn passed_on(headers: &HeaderMap) -> BTreeMap<String, String> {
-    let kept = headers.iter().filter(|(name, _)| openai::passes_on(name.as_str()) || **name == RETRY_AFTER);
-    kept.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
-        .collect()
+    let kept = headers.iter().filter(|(name, _)| openai::passes_on(name.as_str()));
+    let texts =
+        kept.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
+    let mut room = MAX_HEADERS;
+    let fits = |(name, value): &(String, String)| {
+        let size = name.len() + value.len();
+        let fits = size <= room;
+        room -= if fits { size } else { 0 };
+        fits
+    };
+    texts.filter(fits).collect()
 }
 
 fn header_name(name: &str) -> Result<HeaderName, String> {

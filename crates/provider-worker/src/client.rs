@@ -66,3 +66,15 @@ impl Resolve for PublicOnly {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_leads_inside_is_refused_after_resolution() {
+        let name: Name = "localhost".parse().unwrap();
+        let err = PublicOnly.resolve(name).await.err().expect("localhost is not public");
+        assert!(err.to_string().contains("not public"), "{err}");
+    }
+}

@@ -19,6 +19,7 @@ use tracing::{debug, error, warn};
 use crate::answer::{Answer, Made};
 use crate::client::Clients;
 use crate::running::{Known, Running};
+use crate::secrets::Secrets;
 
 /// Everything a call needs beside its message.
 pub(crate) struct Worker {
@@ -26,7 +27,7 @@ pub(crate) struct Worker {
     pub(crate) ctx: Ctx,
     pub(crate) clients: Clients,
     pub(crate) running: Arc<Running>,
-    pub(crate) key: bus::seal::PrivateKey,
+    pub(crate) secrets: Secrets,
 }
 
 /// A call taken apart.

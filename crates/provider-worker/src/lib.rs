@@ -8,19 +8,24 @@ mod client;
 mod handle;
 mod lost;
 mod running;
+mod secrets;
 mod stream;
 mod targets;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use bus::seal::PrivateKey;
+use bus::seal::{Keyring, PublicKey};
 use role::Ctx;
 use tracing::info;
+use zeroize::Zeroizing;
 
 use crate::client::Clients;
 use crate::handle::Worker;
 use crate::running::Running;
+use crate::secrets::Secrets;
 
 /// The crate's name is the role's name, everywhere.
 pub const NAME: &str = env!("CARGO_PKG_NAME");
@@ -31,18 +36,22 @@ pub struct Options {
     /// Calls that this process makes at once, per target.
     pub slots: usize,
     /// Opens credentials.
-    pub key: PrivateKey,
+    pub keys: Keyring,
+    /// Environment variables that virtual keys may refer to, by name.
+    pub environment: BTreeMap<String, Zeroizing<String>>,
+    /// Directory whose files virtual keys may refer to.
+    pub secrets_dir: Option<PathBuf>,
 }
 
 /// Runs until it has drained. Refuses to start with another sealing key than the one that is in use.
 pub async fn run(ctx: Ctx, options: Options) -> anyhow::Result<()> {
-    publish_key(&ctx, &options.key).await?;
+    publish_key(&ctx, &options.keys).await?;
     let running = Arc::new(Running::default());
     let worker = Arc::new(Worker {
         id: format!("w{:016x}", rand::random::<u64>()),
         clients: Clients::new()?,
         running: Arc::clone(&running),
-        key: options.key.clone(),
+        secrets: Secrets::new(ctx.clone(), &options),
         ctx: ctx.clone(),
     });
     running::listen(&ctx, &worker.id, running).await?;
@@ -52,17 +61,21 @@ pub async fn run(ctx: Ctx, options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Callers seal credentials for the key in the registry: it has to be ours.
-async fn publish_key(ctx: &Ctx, key: &PrivateKey) -> anyhow::Result<()> {
-    let ours = key.public();
+/// Callers seal credentials for the key in the registry: it has to be one of ours. Where it is one that ours replaces,
+/// ours takes its place.
+async fn publish_key(ctx: &Ctx, keys: &Keyring) -> anyhow::Result<()> {
+    let ours = keys.current.public();
+    let replaced = |text: &str| PublicKey::parse(text).is_ok_and(|key| keys.has(&key));
     let publish = |registry: &mut domain::Registry| {
-        registry.sealing_key.get_or_insert_with(|| ours.to_text());
+        if registry.sealing_key.as_deref().is_none_or(replaced) {
+            registry.sealing_key = Some(ours.to_text());
+        }
     };
     ctx.bus().change_registry(publish).await.context("publish the sealing key")?;
     let (registry, _) = ctx.bus().registry().await?;
-    let theirs = registry.sealing_key.as_deref().map(bus::seal::PublicKey::parse).transpose()?;
+    let theirs = registry.sealing_key.as_deref().map(PublicKey::parse).transpose()?;
     match theirs {
-        Some(theirs) if theirs != ours => bail!(
+        Some(theirs) if !keys.has(&theirs) => bail!(
             "credentials here are sealed for key {}, but this worker has key {}: \
              give it the same `sealing.private_key`, or start it with the data directory of the others",
             theirs.fingerprint(),

@@ -3,6 +3,8 @@
 #![warn(missing_docs)]
 
 pub mod catalogue;
+pub mod failure;
+pub mod models;
 pub mod openai;
 pub mod resolve;
 pub mod sse;

@@ -236,11 +236,35 @@ pub fn error_event(message: &str, kind: &str, code: &str) -> Bytes {
     Bytes::from(format!("data: {error}\n\n"))
 }
 
+/// Beginnings of the names of headers that are about the provider's connection and site, or that we set.
+const KEPT_BACK: [&str; 11] = [
+    "access-control-",
+    "alt-svc",
+    "connection",
+    "content-",
+    "keep-alive",
+    "pointsman-",
+    "proxy-",
+    "set-cookie",
+    "strict-transport-security",
+    "x-pointsman-",
+    "x-portkey-",
+];
+
 /// Whether a header of a provider's answer is passed on to the caller.
 pub fn passes_on(header: &str) -> bool {
-    header.starts_with("x-ratelimit-")
-        || header.starts_with("openai-")
-        || matches!(header, "retry-after" | "retry-after-ms" | "x-ms-retry-after-ms" | "x-should-retry")
+    let ours = matches!(
+        header,
+        "date"
+            | "location"
+            | "server"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "vary"
+            | "x-request-id"
+    );
+    !ours && !KEPT_BACK.iter().any(|beginning| header.starts_with(beginning))
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! From a target in a config to a call in which nothing has to be looked up.
 
-use domain::config::Target;
-use domain::envelope::{Auth, Timeouts};
+use domain::config::{HeaderOptions, Target};
+use domain::envelope::{Auth, Timeouts, VirtualKeyRef};
+use domain::policy::{self, Policy, Status, VirtualKey};
 use domain::registry::Provider;
-use domain::{ApiError, Registry, event, host};
+use domain::{ApiError, Operation, Registry, Timestamp, Workspace, event, host};
 
-use crate::catalogue;
+use crate::{catalogue, openai};
 
 /// A target with everything that a call needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
-    /// Names the queue: the provider, and the origin if the caller chose it.
+    /// Names the queue: the virtual key, else the provider, and the origin if the caller chose it.
     pub queue: String,
     /// Calls that may run at once, over all workers.
     pub concurrency: usize,
@@ -22,6 +23,8 @@ pub struct Resolved {
     pub auth: Auth,
     /// Sealed credential.
     pub credential: Option<String>,
+    /// The virtual key whose credential counts at the moment of the call.
+    pub virtual_key: Option<VirtualKeyRef>,
     /// Further headers.
     pub headers: std::collections::BTreeMap<String, String>,
     /// Times the call may take.
@@ -45,23 +48,196 @@ pub fn unknown(path: &str, slug: &str, registry: &Registry) -> ApiError {
     ApiError::bad_request(&format!("{path}.provider"), "unknown_provider", message)
 }
 
+/// The config of a request that brings none: the configured route, or the only provider there is.
+pub fn default_config(registry: &Registry) -> Result<String, ApiError> {
+    if let Some(route) = &registry.route {
+        return Ok(route.to_string());
+    }
+    let mut slugs = registry.providers.keys();
+    let (code, message) = match (slugs.next(), slugs.next()) {
+        (Some(only), None) => return Ok(serde_json::json!({ "provider": only }).to_string()),
+        (None, _) => (
+            "no_provider",
+            "no provider is configured: name one with `x-portkey-provider`, add `[providers.…]` to the settings, \
+             or start the mock provider",
+        ),
+        _ => (
+            "no_route",
+            "several providers are configured but no `[route]`: name one with `x-portkey-provider`, send a config, \
+             or say in the settings which one answers",
+        ),
+    };
+    let words = "Either x-portkey-config or x-portkey-provider header is required";
+    Err(ApiError::new(400, code, message).in_portkeys_words(words))
+}
+
+/// Says whether a target that leads nowhere was named by a header or by the config, in Portkey's words as well.
+pub fn blame(err: ApiError, by_header: bool, routing: &HeaderOptions) -> ApiError {
+    match err.code.as_deref() {
+        Some("unknown_provider") if by_header => {
+            err.with_param("x-portkey-provider").in_portkeys_words("Invalid provider passed")
+        }
+        Some("invalid_custom_host") if routing.custom_host.is_some() => {
+            err.with_param("x-portkey-custom-host").in_portkeys_words("Invalid custom host")
+        }
+        Some("unknown_provider" | "invalid_custom_host") => err.in_config(),
+        _ => err,
+    }
+}
+
+/// Where names are looked up.
+#[derive(Clone, Copy)]
+pub struct Names<'a> {
+    /// Providers of the settings.
+    pub registry: &'a Registry,
+    /// Virtual keys.
+    pub policy: &'a Policy,
+    /// Whose virtual keys.
+    pub workspace: &'a Workspace,
+    /// Hosts that callers may name although they are not public.
+    pub trusted_hosts: &'a [String],
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What is wanted of a target.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The operation.
+    pub operation: Operation,
+    /// The model that the request names.
+    pub model: Option<&'a str>,
+}
+
+/// Why a target cannot be called.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Unresolved {
+    /// The request's document is wrong: a 400 that names the place.
+    Document(Box<ApiError>),
+    /// The target cannot serve this now; another one may.
+    Target(Box<ApiError>),
+}
+
+impl From<ApiError> for Unresolved {
+    fn from(err: ApiError) -> Self {
+        Self::Document(Box::new(err))
+    }
+}
+
 /// Looks up everything a call to this target needs.
 ///
-/// Errors are 400s that name the place in the config: an unknown provider, a host that must not be called,
-/// a credential that was not sealed.
-pub fn resolve(target: &Target, registry: &Registry, trusted_hosts: &[String]) -> Result<Resolved, ApiError> {
+/// Errors name the place in the config: an unknown provider, a host that must not be called, a credential that was
+/// not sealed, a virtual key that has expired or does not serve this model.
+pub fn resolve(target: &Target, names: &Names<'_>, wanted: Wanted<'_>) -> Result<Resolved, Unresolved> {
     let slug = target.provider.as_str();
-    let provider: &Provider = match registry.providers.get(slug) {
-        Some(provider) => provider,
-        None => catalogue::find(slug).ok_or_else(|| unknown(&target.path, slug, registry))?,
+    // Who brings a credential means the provider itself, whatever virtual keys are named like it.
+    let named = target.api_key.is_none().then(|| names.policy.virtual_key(names.workspace, slug)).flatten();
+    match named {
+        Some(key) => of_virtual_key(target, &key, names, wanted),
+        None => Ok(of_provider(target, names)?),
+    }
+}
+
+fn provider<'a>(slug: &str, registry: &'a Registry) -> Option<&'a Provider> {
+    registry.providers.get(slug).or_else(|| catalogue::find(slug))
+}
+
+fn of_provider(target: &Target, names: &Names<'_>) -> Result<Resolved, ApiError> {
+    let slug = target.provider.as_str();
+    let provider =
+        provider(slug, names.registry).ok_or_else(|| unknown(&target.path, slug, names.registry))?;
+    let mut resolved = described(target, provider, target.custom_host.as_deref(), names)?;
+    resolved.credential = credential(target, provider)?;
+    resolved.queue = match &target.custom_host {
+        None => slug.to_owned(),
+        Some(_) => format!("{slug}-{}", &event::content_hash(origin(&resolved.base_url))[..8]),
     };
-    if let Some(url) = &target.custom_host {
-        host::check_custom_host(url, trusted_hosts).map_err(|err| {
+    Ok(resolved)
+}
+
+fn of_virtual_key(
+    target: &Target,
+    key: &VirtualKey,
+    names: &Names<'_>,
+    wanted: Wanted<'_>,
+) -> Result<Resolved, Unresolved> {
+    let param = |field: &str| format!("{}.{field}", target.path);
+    if target.custom_host.is_some() {
+        let place = param("custom_host");
+        let message = format!(
+            "`{place}`: the credential of `@{}` is not sent to a host that a request names; \
+             set `custom_host` on the virtual key instead",
+            key.slug
+        );
+        return Err(ApiError::bad_request(&place, "invalid_custom_host", message).into());
+    }
+    usable(key, target, names.now, wanted).map_err(|err| Unresolved::Target(Box::new(err)))?;
+    let provider = provider(&key.provider, names.registry).ok_or_else(|| {
+        let message =
+            format!("virtual key `{}` is of the provider `{}`, which is unknown", key.slug, key.provider);
+        let err = ApiError::new(500, "unknown_provider", message).with_param(&param("provider"));
+        Unresolved::Target(Box::new(err))
+    })?;
+    let mut resolved = described(target, provider, key.custom_host.as_deref(), names)?;
+    resolved.virtual_key = Some(VirtualKeyRef { workspace: key.workspace.clone(), slug: key.slug.clone() });
+    resolved.queue = format!("{}.{}", key.workspace, key.slug);
+    Ok(resolved)
+}
+
+/// Whether a virtual key may be used for this now. Statuses and types are Portkey's.
+fn usable(key: &VirtualKey, target: &Target, now: Timestamp, wanted: Wanted<'_>) -> Result<(), ApiError> {
+    let refuse = |status, kind: &str, code: Option<&str>, message: String| {
+        let mut err = ApiError::new(status, code.unwrap_or_default(), message).with_param(&target.path);
+        err.kind = kind.to_owned();
+        err.code = code.map(str::to_owned);
+        Err(err)
+    };
+    let slug = &key.slug;
+    if key.status == Status::Archived {
+        return refuse(
+            401,
+            "virtual_key_expired_error",
+            Some("01"),
+            format!("virtual key `{slug}` was revoked"),
+        );
+    }
+    if key.expires_at.is_some_and(|at| at <= now) {
+        return refuse(
+            401,
+            "virtual_key_expired_error",
+            Some("01"),
+            format!("virtual key `{slug}` has expired"),
+        );
+    }
+    let operation = wanted.operation;
+    if !key.operations.is_empty() && !key.operations.contains(&operation) {
+        let message = format!("virtual key `{slug}` does not allow the operation `{operation}`");
+        return refuse(412, "operation_not_allowed_error", None, message);
+    }
+    let model = openai::model(wanted.model, &target.override_params);
+    let fits = |model: &str| key.models.iter().any(|pattern| policy::matches(pattern, model));
+    match model {
+        Some(model) if !key.models.is_empty() && !fits(&model) => {
+            let message = format!("model `{model}` is not allowed for virtual key `{slug}`");
+            refuse(412, "model_not_allowed_error", None, message)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What target and provider say, but for the credential and the queue.
+fn described(
+    target: &Target,
+    provider: &Provider,
+    custom_host: Option<&str>,
+    names: &Names<'_>,
+) -> Result<Resolved, ApiError> {
+    if let Some(url) = custom_host {
+        host::check_custom_host(url, names.trusted_hosts).map_err(|err| {
             let param = format!("{}.custom_host", target.path);
             ApiError::bad_request(&param, "invalid_custom_host", format!("`{param}`: {err}"))
         })?;
     }
-    let credential = credential(target, provider)?;
     let mut headers = provider.headers.clone();
     for (name, value) in
         [("openai-organization", &target.openai_organization), ("openai-project", &target.openai_project)]
@@ -70,21 +246,14 @@ pub fn resolve(target: &Target, registry: &Registry, trusted_hosts: &[String]) -
             headers.insert(name.to_owned(), value.clone());
         }
     }
-    let base_url =
-        target.custom_host.as_deref().unwrap_or(&provider.base_url).trim_end_matches('/').to_owned();
     Ok(Resolved {
-        queue: match &target.custom_host {
-            None => slug.to_owned(),
-            Some(_) => format!("{slug}-{}", &event::content_hash(origin(&base_url))[..8]),
-        },
+        queue: String::new(),
         concurrency: provider.concurrency,
-        untrusted_host: target
-            .custom_host
-            .as_deref()
-            .is_some_and(|url| !host::is_trusted(url, trusted_hosts)),
-        base_url,
+        untrusted_host: custom_host.is_some_and(|url| !host::is_trusted(url, names.trusted_hosts)),
+        base_url: custom_host.unwrap_or(&provider.base_url).trim_end_matches('/').to_owned(),
         auth: provider.auth.clone(),
-        credential,
+        credential: None,
+        virtual_key: None,
         headers,
         timeouts: provider.timeouts,
     })
@@ -112,4 +281,95 @@ fn origin(url: &str) -> &str {
     let after_scheme = url.find("://").map_or(0, |at| at + 3);
     let end = url[after_scheme..].find('/').map_or(url.len(), |at| after_scheme + at);
     &url[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Config;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn policy(changes: Value) -> Policy {
+        let stamp = json!({ "at": 1, "by": "cli" });
+        let mut record = json!({
+            "slug": "account", "workspace": "default", "name": "a", "provider": "groq",
+            "secret": { "sealed": "sealed:x" }, "created": stamp, "updated": stamp,
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            record[name] = value.clone();
+        }
+        let mut policy = Policy::default();
+        policy.apply("virtual.default.account", 1, record.to_string().as_bytes());
+        policy
+    }
+
+    fn resolved(policy: &Policy, config: &str) -> Result<Resolved, Unresolved> {
+        let config = Config::parse(config, &Default::default()).unwrap();
+        let trusted = Vec::new();
+        let (registry, workspace) = (Registry::default(), Workspace::default());
+        let names = Names {
+            registry: &registry,
+            policy,
+            workspace: &workspace,
+            trusted_hosts: &trusted,
+            now: Timestamp(1000),
+        };
+        let wanted = Wanted { operation: Operation::Chat, model: Some("llama-3.1-8b") };
+        let found = config.targets().next().map(|target| resolve(target, &names, wanted));
+        found.unwrap()
+    }
+
+    #[test]
+    fn a_virtual_key_stands_for_its_provider_and_is_opened_by_nobody_here() {
+        let found = resolved(&policy(json!({})), r#"{"provider":"@account"}"#).unwrap();
+        assert_eq!(found.base_url, catalogue::find("groq").unwrap().base_url);
+        assert_eq!((found.queue.as_str(), found.credential), ("default.account", None));
+        assert_eq!(found.virtual_key.map(|key| key.slug.to_string()).as_deref(), Some("account"));
+        let own_host = policy(json!({ "custom_host": "https://llm.example.com/v1" }));
+        let found = resolved(&own_host, r#"{"virtual_key":"account"}"#).unwrap();
+        assert_eq!((found.base_url.as_str(), found.untrusted_host), ("https://llm.example.com/v1", true));
+    }
+
+    #[test]
+    fn a_virtual_key_that_may_not_be_used_leaves_the_request_to_others() {
+        for (changes, status, part) in [
+            (json!({ "status": "archived" }), 401, "was revoked"),
+            (json!({ "expires_at": 1000 }), 401, "has expired"),
+            (json!({ "operations": ["embeddings"] }), 412, "does not allow the operation `chat`"),
+            (json!({ "models": ["gpt-*"] }), 412, "model `llama-3.1-8b` is not allowed"),
+            (json!({ "provider": "nobody" }), 500, "which is unknown"),
+        ] {
+            match resolved(&policy(changes), r#"{"provider":"@account"}"#) {
+                Err(Unresolved::Target(err)) => {
+                    assert_eq!(err.status, status, "{err}");
+                    assert!(err.message.contains(part), "{err}");
+                }
+                other => panic!("{part}: {other:?}"),
+            }
+        }
+        let later = policy(json!({ "expires_at": 1001, "models": ["llama-*"], "operations": ["chat"] }));
+        assert!(resolved(&later, r#"{"provider":"@account"}"#).is_ok());
+        let renamed = r#"{"provider":"@account","override_params":{"model":"gpt-4o"}}"#;
+        assert!(
+            resolved(&policy(json!({ "models": ["gpt-*"] })), renamed).is_ok(),
+            "the model that is sent counts"
+        );
+    }
+
+    #[test]
+    fn a_virtual_keys_credential_goes_to_no_host_that_a_request_names() {
+        let config = r#"{"provider":"@account","custom_host":"https://llm.example.com/v1"}"#;
+        let Err(Unresolved::Document(err)) = resolved(&policy(json!({})), config) else {
+            panic!("it has to be refused")
+        };
+        assert_eq!((err.status, err.param.as_deref()), (400, Some("config.custom_host")));
+    }
+
+    #[test]
+    fn who_brings_a_credential_means_the_provider() {
+        let policy = policy(json!({ "slug": "groq" }));
+        let found = resolved(&policy, r#"{"provider":"groq","api_key":"sealed:mine"}"#).unwrap();
+        assert_eq!((found.queue.as_str(), found.credential.as_deref()), ("groq", Some("sealed:mine")));
+    }
 }

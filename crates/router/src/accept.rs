@@ -6,8 +6,10 @@ use bus::work::{Delivery, MAX_DELIVERIES};
 use bytes::Bytes;
 use domain::facts::{self, Facts};
 use domain::headers::{self, Limit, Options};
+use domain::policy::{Chosen, Identity};
 use domain::{
-    ApiError, BodyRef, Config, Envelope, Event, Lane, Operation, Outcome, Record, ReplyTo, RequestId,
+    ApiError, BodyRef, Config, ConfigSource, Envelope, Event, Lane, Operation, Outcome, Record, ReplyTo,
+    RequestId,
 };
 use domain::{Timestamp, Workspace, outcome};
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use telemetry::TraceContext;
 use tracing::{debug, error, warn};
 
 use crate::act::{Router, Trouble};
-use crate::configs;
+use crate::configs::NoConfig;
 
 /// A request that can be routed.
 pub(crate) struct Accepted {
@@ -34,7 +36,10 @@ impl Router {
         }
         let accepted = match self.understand(delivery).await {
             Ok(accepted) => accepted,
-            Err(err) => return self.refuse(delivery, &err).await,
+            Err(NoConfig::Refused(err)) => return self.refuse(delivery, &err).await,
+            Err(NoConfig::Unread(err)) => {
+                return self.come_back(delivery, &self.outline(delivery).request, &err).await;
+            }
         };
         // An id that the producer chose may have been used before; a redelivery may come after the end.
         if delivery.delivered > 1 || delivery.header(headers::GATEWAY).is_none() {
@@ -69,7 +74,7 @@ impl Router {
         Ok(bus.put_status(&envelope.request, &status).await?)
     }
 
-    async fn understand(&self, delivery: &Delivery) -> Result<Accepted, ApiError> {
+    async fn understand(&self, delivery: &Delivery) -> Result<Accepted, NoConfig> {
         let (word, lane) = bus::subject::parse_request(delivery.subject()).ok_or_else(|| {
             ApiError::new(400, "unknown_subject", format!("nothing listens on `{}`", delivery.subject()))
         })?;
@@ -77,23 +82,45 @@ impl Router {
             ApiError::bad_request("operation", "unknown_operation", err.to_string())
         })?;
         refuse_clear_credentials(delivery)?;
-        let options = Options::read(|name| delivery.header(name))?;
+        let identity = self.identify(delivery)?;
+        let mut options = Options::read(|name| delivery.header(name))?;
         let (reference, body) = self.body(delivery).await?;
         let facts = Facts::read(operation, &body)?;
-        let text = match &options.config {
-            Some(text) => text.clone(),
-            None if options.routing.provider.is_some() => "{}".to_owned(),
-            None => configs::default_config(&self.ctx.registry())?,
+        let (source, config) = self.choose(&identity, &options).await?;
+        options.metadata =
+            self.ctx.policy().read(|p| p.merge_metadata(&identity, options.metadata.as_deref()));
+        let all_name_one = || config.targets().all(|t| t.override_params.contains_key("model"));
+        if facts.model.is_none() && !all_name_one() {
+            return Err(facts::missing_model().into());
+        }
+        let inline = if matches!(reference, BodyRef::Inline { .. }) { body } else { Bytes::new() };
+        let envelope = self.envelope(delivery, operation, lane, &options, facts, source, reference)?;
+        let envelope = Envelope { workspace: identity.workspace, key: identity.key, ..envelope };
+        Ok(Accepted { envelope, config, body: inline })
+    }
+
+    /// The config that counts for the request from now on.
+    async fn choose(
+        &self,
+        identity: &Identity,
+        options: &Options,
+    ) -> Result<(ConfigSource, Arc<Config>), NoConfig> {
+        let chosen = match self.ctx.policy().read(|p| p.choose_config(identity, options))? {
+            Chosen::Unseen(key) => Chosen::Stored(self.version(&key).await?),
+            chosen => chosen,
+        };
+        let text = match &chosen {
+            Chosen::Stored(version) => {
+                let source = chosen.source().unwrap_or_default();
+                return Ok((source, self.configs.stored(version, &options.routing)?));
+            }
+            Chosen::Inline(text) => text.clone(),
+            Chosen::Headers | Chosen::Unseen(_) => "{}".to_owned(),
+            Chosen::Route => providers::resolve::default_config(&self.ctx.registry())?,
         };
         let config = self.configs.parse(&text, &options.routing)?;
         refuse_clear_config(&text)?;
-        let all_name_one = || config.targets().all(|t| t.override_params.contains_key("model"));
-        if facts.model.is_none() && !all_name_one() {
-            return Err(facts::missing_model());
-        }
-        let inline = if matches!(reference, BodyRef::Inline { .. }) { body } else { Bytes::new() };
-        let envelope = self.envelope(delivery, operation, lane, &options, facts, text, reference)?;
-        Ok(Accepted { envelope, config, body: inline })
+        Ok((ConfigSource::Inline(text), config))
     }
 
     /// The body's bytes, wherever they are. A large one that came with the message is moved out of it.
@@ -123,7 +150,7 @@ impl Router {
         lane: Lane,
         options: &Options,
         facts: Facts,
-        config: String,
+        config: ConfigSource,
         body: BodyRef,
     ) -> Result<Envelope, ApiError> {
         let outline = self.outline(delivery);
@@ -183,7 +210,8 @@ impl Router {
             deadline: delivery.stored_at.plus(self.options.interactive),
             reply: ReplyTo::Nobody,
             asynchronous: false,
-            config: String::new(),
+            config: ConfigSource::default(),
+            key: None,
             routing: domain::config::HeaderOptions::default(),
             forward: None,
             metadata: None,
@@ -286,6 +314,7 @@ pub(crate) fn harmless(name: &str) -> bool {
             | "api-key"
             | "x-api-key"
             | "x-portkey-api-key"
+            | "pointsman-key"
             | "x-portkey-config"
             | "pointsman-config"
     )

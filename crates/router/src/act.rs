@@ -9,12 +9,14 @@ use bus::work::Delivery;
 use bus::{PutError, subject};
 use bytes::Bytes;
 use domain::config::Target;
+use domain::envelope::FailedAnswer;
 use domain::next::{self, View};
 use domain::{
-    ApiError, Attempt, Call, Config, Envelope, ErrorClass, Event, Next, Outcome, Refusal, Timestamp, outcome,
+    ApiError, Attempt, BodyRef, Call, Config, ConfigSource, Envelope, ErrorClass, Event, Next, Outcome,
+    Refusal, Timestamp, outcome,
 };
 use parking_lot::Mutex;
-use providers::resolve;
+use providers::resolve::{self, Names, Unresolved, Wanted};
 use role::Ctx;
 use tracing::{debug, warn};
 
@@ -86,6 +88,7 @@ impl Router {
         cancelled: bool,
     ) -> Result<Step, Trouble> {
         let mut unreported = reporting;
+        let mut failed = failed;
         loop {
             let view = View {
                 now,
@@ -104,7 +107,14 @@ impl Router {
                     match called {
                         Ok(()) => return Ok(Step::GoesOn),
                         Err(NotCalled::QueueFull) => {}
+                        Err(NotCalled::Unusable(err)) => {
+                            self.report(&envelope, &mut unreported).await?;
+                            failed = unusable(&mut envelope, target, &err, now);
+                        }
                         Err(NotCalled::Refused(err)) => {
+                            let by_header =
+                                matches!(&envelope.config, ConfigSource::Inline(text) if text == "{}");
+                            let err = resolve::blame(err, by_header, &envelope.routing);
                             return self.end(&envelope, outcome::Kind::Refused, &err, unreported).await;
                         }
                         Err(NotCalled::Trouble(trouble)) => return Err(trouble),
@@ -141,7 +151,7 @@ impl Router {
         unreported: &mut Option<&Attempt>,
     ) -> Result<(), NotCalled> {
         if unreported.is_some() {
-            resolve::resolve(target, &self.ctx.registry(), &self.options.trusted_hosts)?;
+            self.resolve(target, envelope, self.ctx.clock().now())?;
             self.report(envelope, unreported).await.map_err(|err| NotCalled::Trouble(err.into()))?;
         }
         Ok(())
@@ -165,7 +175,7 @@ impl Router {
         failed: &Bytes,
         now: Timestamp,
     ) -> Result<(), NotCalled> {
-        let resolved = resolve::resolve(target, &self.ctx.registry(), &self.options.trusted_hosts)?;
+        let resolved = self.resolve(target, envelope, now)?;
         let queue = subject::token(&resolved.queue);
         self.ensure_target(&queue, resolved.concurrency).await?;
         let number = envelope.numbers_used + 1;
@@ -179,6 +189,7 @@ impl Router {
             untrusted_host: resolved.untrusted_host,
             auth: resolved.auth,
             credential: resolved.credential,
+            virtual_key: resolved.virtual_key,
             headers: resolved.headers,
             forward_headers: target.forward_headers.clone(),
             override_params: target.override_params.clone(),
@@ -199,6 +210,25 @@ impl Router {
             }
             Err(err) => Err(NotCalled::Trouble(err.into())),
         }
+    }
+
+    fn resolve(
+        &self,
+        target: &Target,
+        envelope: &Envelope,
+        now: Timestamp,
+    ) -> Result<resolve::Resolved, Unresolved> {
+        let wanted = Wanted { operation: envelope.operation, model: envelope.model.as_deref() };
+        self.ctx.policy().read(|policy| {
+            let names = Names {
+                registry: &self.ctx.registry(),
+                policy,
+                workspace: &envelope.workspace,
+                trusted_hosts: &self.options.trusted_hosts,
+                now,
+            };
+            resolve::resolve(target, &names, wanted)
+        })
     }
 
     pub(crate) async fn ensure_target(&self, queue: &str, limit: usize) -> Result<(), Trouble> {
@@ -308,13 +338,18 @@ fn over(ended: Ended, envelope: &Envelope) -> Step {
 /// Why no call was made.
 enum NotCalled {
     QueueFull,
+    /// This target cannot serve the request; another may.
+    Unusable(ApiError),
     Refused(ApiError),
     Trouble(Trouble),
 }
 
-impl From<ApiError> for NotCalled {
-    fn from(err: ApiError) -> Self {
-        Self::Refused(err)
+impl From<Unresolved> for NotCalled {
+    fn from(unresolved: Unresolved) -> Self {
+        match unresolved {
+            Unresolved::Document(err) => Self::Refused(*err),
+            Unresolved::Target(err) => Self::Unusable(*err),
+        }
     }
 }
 
@@ -350,6 +385,27 @@ fn queue_full(target: &Target, number: u32, now: Timestamp) -> Attempt {
     }
 }
 
+/// Notes an attempt that ended before a call: the error stands where a provider's answer would.
+fn unusable(envelope: &mut Envelope, target: &Target, err: &ApiError, now: Timestamp) -> Bytes {
+    let number = envelope.numbers_used + 1;
+    envelope.numbers_used = number;
+    envelope.call = None;
+    envelope.attempts.push(Attempt {
+        status: Some(err.status),
+        error: Some(ErrorClass::Unusable),
+        message: Some(err.message.clone()),
+        ..Attempt::new(number, &target.path, &target.provider, now, now)
+    });
+    let body = Bytes::from(err.body());
+    envelope.failed = Some(FailedAnswer {
+        attempt: number,
+        content_type: "application/json".to_owned(),
+        headers: std::collections::BTreeMap::new(),
+        body: BodyRef::Inline { size: body.len() },
+    });
+    body
+}
+
 fn no_answer(attempt: &Attempt) -> String {
     format!(
         "{} gave no answer: {}",
@@ -369,11 +425,9 @@ fn refusal_error(refusal: Refusal) -> (outcome::Kind, ApiError) {
             (outcome::Kind::Cancelled, ApiError::new(499, "cancelled", "the request was cancelled"))
         }
         Refusal::NoTarget => {
-            let err = ApiError::new(
-                400,
-                "no_target",
-                "the config leads to no target: give one a positive `weight`",
-            );
+            let message = "the config leads to no target: give one a positive `weight`";
+            let err = ApiError::new(400, "no_target", message)
+                .in_portkeys_words("Query router did not resolve to any valid target");
             (outcome::Kind::Refused, err)
         }
     }

@@ -3,10 +3,14 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use bus::state::ReadError;
 use domain::config::HeaderOptions;
-use domain::{ApiError, Config, Registry};
+use domain::policy::{ConfigVersion, Key};
+use domain::{ApiError, Config, ConfigSource, Envelope};
 use lru::LruCache;
 use parking_lot::Mutex;
+
+use crate::act::Router;
 
 /// How many configs are kept parsed.
 const KEPT: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
@@ -26,41 +30,86 @@ impl Configs {
         if routing.api_key.is_some() || text.contains("sealed:") {
             return parse(text, routing).map(Arc::new);
         }
+        self.once(text.to_owned(), routing, || parse(text, routing))
+    }
+
+    /// The checked form of a stored config.
+    pub(crate) fn stored(
+        &self,
+        version: &ConfigVersion,
+        routing: &HeaderOptions,
+    ) -> Result<Arc<Config>, ApiError> {
+        let parse = || parse(&version.document.to_string(), routing);
+        if routing.api_key.is_some() {
+            return parse().map(Arc::new);
+        }
+        let name = format!("{} {}@{}", version.workspace, version.slug, version.version);
+        self.once(name, routing, parse)
+    }
+
+    fn once(
+        &self,
+        name: String,
+        routing: &HeaderOptions,
+        parse: impl FnOnce() -> Result<Config, ApiError>,
+    ) -> Result<Arc<Config>, ApiError> {
         let key = match *routing == HeaderOptions::default() {
-            true => text.to_owned(),
-            false => format!("{}\n{text}", serde_json::to_string(routing).unwrap_or_default()),
+            true => name,
+            false => format!("{}\n{name}", serde_json::to_string(routing).unwrap_or_default()),
         };
         if let Some(config) = self.parsed.lock().get(&key) {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(parse(text, routing)?);
+        let config = Arc::new(parse()?);
         self.parsed.lock().put(key, Arc::clone(&config));
         Ok(config)
     }
 }
 
-fn parse(text: &str, routing: &HeaderOptions) -> Result<Config, ApiError> {
-    Config::parse(text, routing)
-        .map_err(|err| ApiError::bad_request(&err.path, "invalid_config", err.to_string()))
+/// Why there is no config.
+#[derive(Debug)]
+pub(crate) enum NoConfig {
+    /// The request's fault.
+    Refused(ApiError),
+    /// The broker could not be asked.
+    Unread(ReadError),
 }
 
-/// The config of a request that brings none.
-pub(crate) fn default_config(registry: &Registry) -> Result<String, ApiError> {
-    if let Some(route) = &registry.route {
-        return Ok(route.to_string());
+impl From<ApiError> for NoConfig {
+    fn from(err: ApiError) -> Self {
+        Self::Refused(err)
     }
-    let mut slugs = registry.providers.keys();
-    match (slugs.next(), slugs.next()) {
-        (Some(only), None) => Ok(serde_json::json!({ "provider": only }).to_string()),
-        (None, _) => {
-            let message = "no provider is configured: add `[providers.…]` to the settings, \
-                           name one with `x-portkey-provider`, or start the mock provider";
-            Err(ApiError::new(503, "no_provider", message).with_retry_after(5))
-        }
-        _ => {
-            let message = "several providers are configured but no `[route]`: say in the settings which one answers, \
-                           or send a config";
-            Err(ApiError::new(503, "no_route", message).with_retry_after(5))
+}
+
+impl Router {
+    /// The config that a request was started with.
+    pub(crate) async fn pinned(&self, envelope: &Envelope) -> Result<Arc<Config>, NoConfig> {
+        match &envelope.config {
+            ConfigSource::Inline(text) => Ok(self.configs.parse(text, &envelope.routing)?),
+            ConfigSource::Stored { slug, version } => {
+                let key = Key::Version(envelope.workspace.clone(), slug.clone(), version.unwrap_or_default());
+                let version = self.version(&key).await?;
+                Ok(self.configs.stored(&version, &envelope.routing)?)
+            }
         }
     }
+
+    /// A version of a stored config, from the store if it has not reached this process.
+    pub(crate) async fn version(&self, key: &Key) -> Result<Arc<ConfigVersion>, NoConfig> {
+        if let Key::Version(workspace, slug, number) = key
+            && let Some(known) = self.ctx.policy().read(|p| p.config_version(workspace, slug, *number))
+        {
+            return Ok(known);
+        }
+        let record = self.ctx.bus().policy_record(key).await.map_err(NoConfig::Unread)?;
+        let version = record.and_then(|record| serde_json::from_slice(&record.payload).ok());
+        version.map(Arc::new).ok_or_else(|| {
+            let message = format!("the pinned config `{key}` is not in the store");
+            NoConfig::Refused(ApiError::new(500, "config_lost", message))
+        })
+    }
+}
+
+fn parse(text: &str, routing: &HeaderOptions) -> Result<Config, ApiError> {
+    Config::parse(text, routing).map_err(|err| ApiError::bad_config(text, &err))
 }

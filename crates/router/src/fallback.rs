@@ -6,6 +6,7 @@ use domain::{Envelope, ErrorClass, Event, Record, outcome};
 use tracing::{debug, error};
 
 use crate::act::{Router, Step, Trouble};
+use crate::configs::NoConfig;
 
 impl Router {
     /// Handles one failure; settles it unless it has to come back.
@@ -60,9 +61,10 @@ impl Router {
             bus.end_again(&envelope, &stored, None).await?;
             return Ok(Step::Over);
         }
-        let config = match self.configs.parse(&envelope.config, &envelope.routing) {
+        let config = match self.pinned(&envelope).await {
             Ok(config) => config,
-            Err(err) => {
+            Err(NoConfig::Unread(err)) => return Err(err.into()),
+            Err(NoConfig::Refused(err)) => {
                 let reason = format!("the pinned config no longer parses: {err}");
                 self.put_aside(delivery, &envelope, &reason, outcome::Kind::Dead).await;
                 return Ok(Step::Over);

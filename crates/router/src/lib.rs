@@ -6,11 +6,13 @@ mod accept;
 mod act;
 mod configs;
 mod fallback;
+mod identify;
 mod sweep;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::identity::Access;
 use bus::work::{Delivery, Job, Puller};
 use domain::Lane;
 use domain::next::OnLost;
@@ -36,6 +38,8 @@ pub struct Options {
     pub asynchronous: Duration,
     /// Most time that a request may ask for.
     pub maximum: Duration,
+    /// How access is controlled.
+    pub access: Access,
     /// How often overdue calls are looked for.
     pub sweep: Duration,
 }

@@ -192,7 +192,7 @@ async fn a_port_in_use_is_a_clear_error() {
     assert!(failed.stderr.contains(&format!("listen on {address}")), "{}", failed.stderr);
     let remote = command(dir.path(), &["up", "--listen", "0.0.0.0:0"]).await;
     assert_eq!(remote.status.code(), Some(1), "{remote:?}");
-    assert!(remote.stderr.contains("allow_remote_without_auth"), "{}", remote.stderr);
+    assert!(remote.stderr.contains("auth.mode"), "{}", remote.stderr);
 }
 
 /// Starts roles against the broker of `base`, with the data directory that both share.

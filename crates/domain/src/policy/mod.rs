@@ -5,6 +5,7 @@
 //! immutable versions and a head that points to one of them.
 
 mod access;
+mod effective;
 mod index;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use access::{Identity, Refused, Scope};
+pub use effective::Chosen;
 pub use index::{Change, Policy};
 
 use crate::id::{InvalidId, Slug};

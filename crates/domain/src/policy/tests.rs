@@ -97,6 +97,74 @@ fn virtual_keys_are_seen_by_their_workspace_and_those_it_shares_with() {
     assert_eq!(owner(&policy, "acme").as_deref(), Some("acme"), "its own comes first");
 }
 
+fn api_key(defaults: Value) -> Vec<u8> {
+    json!({
+        "id": "k1", "kind": "workspace-service", "workspace": "acme", "name": "k", "scopes": [], "hash": "",
+        "defaults": defaults, "created": stamp(), "updated": stamp(),
+    })
+    .to_string()
+    .into_bytes()
+}
+
+fn workspace(defaults: Value) -> Vec<u8> {
+    json!({ "slug": "acme", "name": "Acme", "defaults": defaults, "created": stamp(), "updated": stamp() })
+        .to_string()
+        .into_bytes()
+}
+
+fn asked(config: Option<&str>) -> crate::headers::Options {
+    crate::headers::Options::read(|name| config.filter(|_| name == crate::headers::CONFIG)).unwrap()
+}
+
+#[test]
+fn a_request_beats_its_key_which_beats_its_workspace() {
+    let mut policy = Policy::default();
+    let identity = Identity { workspace: acme(), key: Some(slug("k1")) };
+    let chosen = |policy: &Policy, config| policy.choose_config(&identity, &asked(config));
+    assert_eq!(chosen(&policy, None), Ok(Chosen::Route));
+    policy.apply("version.acme.pc-a.1", 1, &version(1));
+    policy.apply("config.acme.pc-a", 2, &head(1));
+    let stored = |chosen: Result<Chosen, crate::ApiError>| match chosen {
+        Ok(Chosen::Stored(version)) => version.version,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(stored(chosen(&policy, None)), 1, "the workspace's default");
+    assert_eq!(chosen(&policy, Some("{}")), Ok(Chosen::Inline("{}".to_owned())));
+    policy.apply("workspace.acme", 3, &workspace(json!({ "config_id": "pc-gone" })));
+    assert_eq!(chosen(&policy, None).unwrap_err().code.as_deref(), Some("unknown_config"));
+    policy.apply("apikey.k1", 4, &api_key(json!({ "config_id": "pc-a" })));
+    assert_eq!(stored(chosen(&policy, None)), 1, "the key's default");
+    policy.apply("apikey.k1", 5, &api_key(json!({ "config_id": "pc-a", "allow_config_override": false })));
+    let refused = chosen(&policy, Some("{}")).unwrap_err();
+    assert!(refused.message.starts_with("Cannot override default config set for this API key."));
+    let pinned = crate::headers::Options::read(|name| match name {
+        crate::headers::CONFIG => Some("pc-a"),
+        crate::headers::CONFIG_VERSION => Some("7"),
+        _ => None,
+    });
+    let unseen = policy.choose_config(&identity, &pinned.unwrap());
+    assert_eq!(unseen, Ok(Chosen::Unseen("version.acme.pc-a.7".parse().unwrap())));
+}
+
+#[test]
+fn metadata_of_the_workspace_win() {
+    let mut policy = Policy::default();
+    let identity = Identity { workspace: acme(), key: Some(slug("k1")) };
+    let merged = |policy: &Policy| {
+        let text = policy.merge_metadata(&identity, Some("{\"a\":\"request\",\"d\":\"request\"}")).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    assert_eq!(merged(&policy), json!({ "a": "request", "d": "request" }));
+    policy.apply("apikey.k1", 1, &api_key(json!({ "metadata": { "a": "key", "b": "key" } })));
+    policy.apply(
+        "workspace.acme",
+        2,
+        &workspace(json!({ "metadata": { "b": "workspace", "c": "workspace" } })),
+    );
+    assert_eq!(merged(&policy), json!({ "a": "key", "d": "request", "b": "workspace", "c": "workspace" }));
+    assert_eq!(policy.merge_metadata(&Identity::default(), None), None);
+}
+
 #[test]
 fn scopes_allow_what_they_say() {
     let allows = |scope: &str, wanted: &str| Scope::parse(scope).unwrap().allows(wanted);

@@ -1,9 +1,9 @@
 //! The headers a request is published with.
 
 use bus::Headers;
-use domain::RequestId;
 use domain::headers::{self, Limit, Options as Asked};
 use domain::time::format_duration;
+use domain::{ConfigSource, RequestId};
 
 /// Options of the route that pass through as they came.
 const PASSED: [&str; 5] = [
@@ -26,7 +26,7 @@ pub(crate) fn headers<'a>(
     get: &dyn Fn(&str) -> Option<&'a str>,
 ) -> Headers {
     let mut out = Headers::new();
-    set(&mut out, headers::REQUEST_ID, request.as_str());
+    set(&mut out, headers::REQUEST_ID, request.local());
     if chosen {
         set(&mut out, MESSAGE_ID, request.as_str());
     }
@@ -39,7 +39,6 @@ pub(crate) fn headers<'a>(
     }
     let routing = &asked.routing;
     for (name, value) in [
-        (headers::CONFIG, &asked.config),
         (headers::PROVIDER, &routing.provider),
         (headers::CREDENTIAL, &routing.api_key),
         (headers::FORWARD, &asked.forward),
@@ -50,6 +49,16 @@ pub(crate) fn headers<'a>(
         if let Some(value) = value {
             set(&mut out, name, value);
         }
+    }
+    match &asked.config {
+        Some(ConfigSource::Inline(text)) => set(&mut out, headers::CONFIG, text),
+        Some(ConfigSource::Stored { slug, version }) => {
+            set(&mut out, headers::CONFIG, slug.as_str());
+            if let Some(version) = version {
+                set(&mut out, headers::CONFIG_VERSION, &version.to_string());
+            }
+        }
+        None => {}
     }
     for name in PASSED {
         if let Some(value) = get(name) {

@@ -2,6 +2,7 @@
 
 use bus::seal::{PREFIX, PublicKey};
 use domain::headers::{self, Options as Asked};
+use domain::policy::{ApiKey, Chosen};
 use domain::{ApiError, Config, Registry};
 use serde_json::{Map, Value};
 use tracing::error;
@@ -78,16 +79,23 @@ impl Sealer {
     /// and so has a config that names its providers.
     pub(crate) fn callers_credential(
         &self,
-        asked: &Asked,
+        chosen: &Chosen,
         get: Lookup<'_>,
     ) -> Result<Option<String>, ApiError> {
         let named = get(headers::PROVIDER).or_else(|| get("x-portkey-provider"));
+        let document = match chosen {
+            Chosen::Inline(text) => serde_json::from_str(text).ok(),
+            Chosen::Stored(version) => Some(version.document.clone()),
+            Chosen::Headers | Chosen::Route | Chosen::Unseen(_) => None,
+        };
         if named.is_none_or(|slug| slug.is_empty() || slug.starts_with('@'))
-            || asked.config.as_deref().is_some_and(names_providers)
+            || document.as_ref().is_some_and(names_providers)
         {
             return Ok(None);
         }
-        let credential = CREDENTIAL_HEADERS.iter().find_map(|name| get(name)).map(without_scheme);
+        let shown = CREDENTIAL_HEADERS.iter().filter_map(|name| get(name)).map(without_scheme);
+        // What proves who the caller is goes to no provider.
+        let credential = shown.into_iter().find(|value| !value.starts_with(ApiKey::PREFIX));
         credential.filter(|value| !value.is_empty()).map(|value| self.seal(value)).transpose()
     }
 
@@ -103,7 +111,8 @@ impl Sealer {
         let mut values = Map::new();
         for name in by_config.chain(by_header) {
             let name = name.to_ascii_lowercase();
-            if let Some(value) = get(&name).filter(|_| may_be_forwarded(&name)) {
+            let ours = |value: &&str| without_scheme(value).starts_with(ApiKey::PREFIX);
+            if let Some(value) = get(&name).filter(|value| may_be_forwarded(&name) && !ours(value)) {
                 values.insert(name, Value::from(value));
             }
         }
@@ -146,10 +155,8 @@ fn fits(config: String) -> Result<String, ApiError> {
 }
 
 /// Whether a config says by itself who answers, so that `x-portkey-provider` does not count.
-fn names_providers(config: &str) -> bool {
-    let document: Option<Map<String, Value>> = serde_json::from_str(config).ok();
-    document
-        .is_some_and(|map| ["provider", "targets", "virtual_key"].iter().any(|key| map.contains_key(*key)))
+fn names_providers(document: &Value) -> bool {
+    ["provider", "targets", "virtual_key"].iter().any(|key| document.get(key).is_some())
 }
 
 fn may_be_forwarded(name: &str) -> bool {

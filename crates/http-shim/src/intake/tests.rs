@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bus::policy::PolicyView;
 use bus::seal::PrivateKey;
 use domain::registry::Provider;
 use serde_json::{Value, json};
+
+use domain::Workspace;
+use domain::policy::Identity;
 
 use super::*;
 
@@ -28,12 +32,21 @@ struct Case<'a> {
     door: Door,
     body: &'a [u8],
     registry: Registry,
+    policy: PolicyView,
+    identity: Identity,
     asynchronous: bool,
 }
 
 impl Default for Case<'_> {
     fn default() -> Self {
-        Self { door: Door::Http, body: CHAT, registry: registry(), asynchronous: false }
+        Self {
+            door: Door::Http,
+            body: CHAT,
+            registry: registry(),
+            policy: PolicyView::default(),
+            identity: Identity::default(),
+            asynchronous: false,
+        }
     }
 }
 
@@ -43,8 +56,10 @@ impl Case<'_> {
         let intake = Intake {
             door: self.door,
             operation: Operation::Chat,
-            facts: Facts::read(Operation::Chat, self.body)?,
+            facts: Facts::read(Operation::Chat, self.body),
             registry: &self.registry,
+            policy: &self.policy,
+            identity: self.identity.clone(),
             options: &options,
             now: Timestamp(2_000_000_000_000),
             fresh: RequestId::parse("fresh").unwrap(),
@@ -259,9 +274,9 @@ fn bad_routes_are_refused_before_anything_is_published() {
     let message =
         refused(config(r#"{"provider":"opnai"}"#), 400, "unknown_provider", Some("config.provider"));
     assert!(message.contains("mock") && message.contains("openai"), "{message}");
-    refused(http(&[("x-portkey-provider", "opnai")]), 400, "unknown_provider", Some("config.provider"));
+    refused(http(&[("x-portkey-provider", "opnai")]), 400, "unknown_provider", Some("x-portkey-provider"));
     let host = [("x-portkey-provider", "openai"), ("x-portkey-custom-host", "http://169.254.169.254/v1")];
-    refused(http(&host), 400, "invalid_custom_host", Some("config.custom_host"));
+    refused(http(&host), 400, "invalid_custom_host", Some("x-portkey-custom-host"));
 }
 
 #[test]
@@ -283,4 +298,77 @@ fn line_breaks_never_reach_the_client_library() {
     let mut headers = Headers::new();
     set(&mut headers, "x", "a\r\nb");
     assert_eq!(bus::header(Some(&headers), "x"), Some("a  b"));
+}
+
+fn acme() -> Case<'static> {
+    let policy = PolicyView::default();
+    let stamp = json!({ "at": 1, "by": "cli" });
+    let version = json!({
+        "slug": "pc-a", "workspace": "acme", "version": 3, "document": { "provider": "@account" }, "created": stamp,
+    });
+    let head = json!({
+        "slug": "pc-a", "workspace": "acme", "name": "A", "version": 3, "latest": 3,
+        "created": stamp, "updated": stamp,
+    });
+    let account = json!({
+        "slug": "account", "workspace": "acme", "name": "a", "provider": "mock", "expires_at": 1,
+        "created": stamp, "updated": stamp,
+    });
+    for (sequence, (key, record)) in (1..).zip([
+        ("version.acme.pc-a.3", version),
+        ("config.acme.pc-a", head),
+        ("virtual.acme.account", account),
+    ]) {
+        policy.apply(key, sequence, record.to_string().as_bytes());
+    }
+    let identity = Identity { workspace: Workspace::parse("acme").unwrap(), key: None };
+    Case { policy, identity, ..Case::default() }
+}
+
+#[test]
+fn a_stored_config_travels_by_id_and_version() {
+    let order = acme().check(&[("x-portkey-config", "pc-a"), ("Pointsman-Request-Id", "r1")]).unwrap();
+    assert_eq!(published(&order, "Pointsman-Config"), Some("pc-a"));
+    assert_eq!(published(&order, "Pointsman-Config-Version"), Some("3"));
+    assert_eq!(
+        published(&order, "Pointsman-Request-Id"),
+        Some("r1"),
+        "the workspace is added by who needs it"
+    );
+    assert!(published(&order, "Pointsman-Identity").unwrap().starts_with("acme;;"));
+    assert_eq!(order.request.as_str(), "acme~r1");
+}
+
+#[test]
+fn callers_cannot_say_who_they_are() {
+    let order =
+        http(&[("Pointsman-Identity", "acme;;9999999999999;00"), ("Pointsman-Config-Version", "9")]).unwrap();
+    assert!(published(&order, "Pointsman-Identity").unwrap().starts_with("default;;"));
+    assert_eq!(published(&order, "Pointsman-Config-Version"), None);
+}
+
+#[test]
+fn another_workspace_has_other_configs_and_keys() {
+    let elsewhere = Case { identity: Identity::default(), ..acme() };
+    refused(
+        elsewhere.check(&[("x-portkey-config", "pc-a")]),
+        400,
+        "unknown_config",
+        Some("Pointsman-Config"),
+    );
+    let inline = [("x-portkey-config", r#"{"provider":"@account"}"#)];
+    refused(elsewhere.check(&inline), 400, "unknown_provider", Some("config.provider"));
+    acme().check(&inline).unwrap();
+}
+
+#[test]
+fn a_key_of_ours_goes_to_no_provider() {
+    let ours = ("Authorization", "Bearer pm_k1_secret");
+    let config = r#"{"provider":"mock","forward_headers":["authorization","x-tenant"]}"#;
+    let order = http(&[("x-portkey-config", config), ours]).unwrap();
+    assert_eq!(published(&order, "Pointsman-Forward"), None);
+    let order = http(&[("x-portkey-provider", "mock"), ours]).unwrap();
+    assert_eq!(published(&order, "Pointsman-Credential"), None);
+    let order = http(&[("x-portkey-provider", "mock"), ours, ("x-api-key", "sk")]).unwrap();
+    assert!(published(&order, "Pointsman-Credential").is_some());
 }

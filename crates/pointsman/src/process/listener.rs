@@ -8,14 +8,14 @@ use tokio::net::TcpListener;
 
 use crate::settings::Settings;
 
-/// Whoever reaches the port may spend money: without authentication it stays on this machine.
+/// Whoever reaches the port may spend money: without access control it stays on this machine.
 pub(crate) fn check_remote(listen: SocketAddr, settings: &Settings) -> anyhow::Result<()> {
-    if listen.ip().is_loopback() || settings.http.allow_remote_without_auth {
+    if listen.ip().is_loopback() || settings.auth.mode.is_on() {
         return Ok(());
     }
     bail!(
         "refusing to listen on {listen}: anybody who reaches it could use your providers; \
-         listen on 127.0.0.1, or set http.allow_remote_without_auth = true behind something that authenticates"
+         listen on 127.0.0.1, or set auth.mode = \"on\" and give callers API keys"
     )
 }
 

@@ -45,13 +45,18 @@ pub(crate) async fn up(
     let bus =
         connect(&settings, &url, "up", request_bytes(&settings, supervised.is_some()), &mut stop).await?;
     let mock = Mock::start_if_wanted(&settings).await?;
-    let key = register::sealing_key(&settings, Some(&data_dir))?;
-    register::settings(&bus, true, &settings, mock.as_ref().map(|m| m.url.as_str()), &key).await?;
+    let keys = register::keyring(&settings, Some(&data_dir))?;
+    let access = register::access(&settings, Some(&data_dir))?;
+    register::settings(&bus, true, &settings, mock.as_ref().map(|m| m.url.as_str()), &keys.current).await?;
+    if let Some(path) = register::first_administrator(&bus, &settings, &data_dir).await? {
+        info!(path = %path.display(), "made the first administrator's API key");
+    }
     let roles = if wanted.is_empty() {
         None
     } else {
         let socket = listener::bind(listen, settings.http.reuse_port)?;
-        let serving = Serving { bus: bus.clone(), settings: settings.clone(), key, metrics };
+        let env = env.clone();
+        let serving = Serving { bus: bus.clone(), settings: settings.clone(), keys, access, env, metrics };
         Some(Roles::start(&wanted, serving, socket).await?)
     };
     let http = roles.as_ref().map(|r| r.url.clone());
@@ -81,7 +86,12 @@ pub(crate) async fn up(
 }
 
 /// Starts chosen roles and runs until told to stop.
-pub(crate) async fn run(run: cli::Run, output: Output, settings: Settings) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(
+    run: cli::Run,
+    output: Output,
+    settings: Settings,
+    env: &BTreeMap<String, String>,
+) -> anyhow::Result<ExitCode> {
     let has_gateway = run.roles.contains(&cli::Role::HttpShim);
     let elsewhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let listen = run.listen.unwrap_or(if has_gateway { settings.http.listen } else { elsewhere });
@@ -90,12 +100,14 @@ pub(crate) async fn run(run: cli::Run, output: Output, settings: Settings) -> an
     let mut stop = Signals::listen()?;
     let url = link::url(&settings)?;
     let bus = connect(&settings, &url, "run", None, &mut stop).await?;
-    let key = register::sealing_key(&settings, None)?;
+    let keys = register::keyring(&settings, None)?;
+    let access = register::access(&settings, None)?;
     if !settings.providers.is_empty() || settings.route.is_some() {
-        register::settings(&bus, false, &settings, None, &key).await?;
+        register::settings(&bus, false, &settings, None, &keys.current).await?;
     }
     let socket = listener::bind(listen, run.reuse_port || settings.http.reuse_port)?;
-    let serving = Serving { bus: bus.clone(), settings: settings.clone(), key, metrics };
+    let env = env.clone();
+    let serving = Serving { bus: bus.clone(), settings: settings.clone(), keys, access, env, metrics };
     let roles = Roles::start(&run.roles, serving, socket).await?;
     roles.wait_ready(START).await?;
     let (registry, _) = bus.registry().await?;

@@ -1,12 +1,23 @@
 //! From settings to the registry that every role reads.
 
-use anyhow::Context as _;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bus::Bus;
-use bus::seal::{PrivateKey, PublicKey};
-use domain::Registry;
+use bus::identity::{self, Access, ClusterSecret};
+use bus::policy::PolicyView;
+use bus::seal::{Keyring, PrivateKey, PublicKey};
+use bytes::Bytes;
 use domain::envelope::{Auth, Timeouts};
+use domain::model::ModelInfo;
+use domain::policy::{ApiKey, ApiKeyKind, Caps, Defaults, Key, Scope, Stamp, Status};
 use domain::registry::Provider;
+use domain::{Registry, Slug, Timestamp, Workspace};
 use providers::catalogue;
+use zeroize::Zeroizing;
 
 use crate::datadir::{self, DataDir};
 use crate::settings::{self, Settings};
@@ -26,7 +37,90 @@ pub(crate) fn sealing_key(settings: &Settings, data_dir: Option<&DataDir>) -> an
     Ok(PrivateKey::from_bytes(bytes))
 }
 
+/// The keys that open credentials.
+pub(crate) fn keyring(settings: &Settings, data_dir: Option<&DataDir>) -> anyhow::Result<Keyring> {
+    let current = sealing_key(settings, data_dir)?;
+    let other = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).map(Zeroizing::new);
+        let text = text.with_context(|| format!("read sealing.other_key_files {}", path.display()))?;
+        PrivateKey::parse(&text).with_context(|| format!("read sealing.other_key_files {}", path.display()))
+    };
+    let others = settings.sealing.other_key_files.iter().map(other).collect::<anyhow::Result<_>>()?;
+    Ok(Keyring { current, others })
+}
+
+/// How access is controlled. `up` makes a secret up if there is none; single roles have to be given one.
+pub(crate) fn access(settings: &Settings, data_dir: Option<&DataDir>) -> anyhow::Result<Access> {
+    let required = settings.auth.mode.is_on();
+    let bytes = match (settings.auth.cluster_secret()?, data_dir) {
+        (Some(text), _) => {
+            let bytes = STANDARD.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
+            Some(bytes.context("auth.cluster_secret has to be 32 bytes in base64")?)
+        }
+        (None, Some(data_dir)) => Some(data_dir.cluster_secret()?),
+        (None, None) => datadir::cluster_secret(&settings.data_dir)?,
+    };
+    if required && bytes.is_none() {
+        bail!(
+            "auth.mode is on, but there is no cluster secret: roles could not tell each other who a request belongs \
+             to; set auth.cluster_secret_file, or use the data directory of the others (--data-dir)"
+        );
+    }
+    let secret = bytes.map(ClusterSecret::new);
+    Ok(Access { required, secret, keys_over_nats: settings.auth.keys_over_nats })
+}
+
+/// Makes the first administrator's API key if access is controlled and nobody has one. Returns where its text is.
+pub(crate) async fn first_administrator(
+    bus: &Bus,
+    settings: &Settings,
+    data_dir: &DataDir,
+) -> anyhow::Result<Option<PathBuf>> {
+    if !settings.auth.mode.is_on() {
+        return Ok(None);
+    }
+    let view = PolicyView::default();
+    bus.load_policy(&view).await.context("read the stored API keys")?;
+    let now = bus.clock().now();
+    if view.read(|policy| policy.has_administrator(now)) {
+        return Ok(None);
+    }
+    let (text, key) = new_administrator(now)?;
+    // Kept first: a key that is stored and whose text is lost would be of no use.
+    let path = data_dir.keep_admin_key(&text)?;
+    let record = Bytes::from(serde_json::to_vec(&key)?);
+    bus.put_policy(&Key::ApiKey(key.id.clone()), record, 0).await.context("store the first API key")?;
+    Ok(Some(path))
+}
+
+fn new_administrator(now: Timestamp) -> anyhow::Result<(Zeroizing<String>, ApiKey)> {
+    let id = Slug::parse(&format!("admin{:08x}", rand::random::<u32>()))?;
+    let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+    let stamp = Stamp { at: now, by: "up".to_owned() };
+    let key = ApiKey {
+        id: id.clone(),
+        kind: ApiKeyKind::OrganisationService,
+        workspace: Workspace::default(),
+        name: "first administrator".to_owned(),
+        description: Some("made by `pointsman up`; its text is in the data directory".to_owned()),
+        user_id: None,
+        hash: identity::hash(&secret),
+        previous: None,
+        scopes: Scope::usual(ApiKeyKind::OrganisationService),
+        defaults: Defaults::default(),
+        caps: Caps::default(),
+        rotation_policy: serde_json::Value::Null,
+        alert_emails: Vec::new(),
+        expires_at: None,
+        status: Status::Active,
+        created: stamp.clone(),
+        updated: stamp,
+    };
+    Ok((Zeroizing::new(ApiKey::text(&id, &secret)), key))
+}
+
 /// Publishes providers and the default route. The mock answers while no provider is configured.
+/// Publishes providers, models and the default route. The mock answers while no provider is configured.
 ///
 /// The `owner` of a broker (`up`) also takes out what its settings no longer name.
 pub(crate) async fn settings(
@@ -46,6 +140,7 @@ pub(crate) async fn settings(
         let entry = entry(slug, provider, &public)?;
         providers.push((slug.clone(), entry));
     }
+    let models = models(&settings.models)?;
     let any_secret = providers.iter().any(|(_, p)| p.credential.is_some());
     let change = |registry: &mut Registry| {
         if any_secret {
@@ -67,6 +162,10 @@ pub(crate) async fn settings(
         for (slug, entry) in &providers {
             registry.providers.insert(slug.clone(), entry.clone());
         }
+        if owner {
+            registry.models.retain(|key, _| models.contains_key(key));
+        }
+        registry.models.extend(models.clone());
         registry.route = match (&settings.route, providers.is_empty(), mock) {
             (Some(route), _, _) => Some(route.clone()),
             (None, true, Some(_)) => Some(serde_json::json!({ "provider": MOCK })),
@@ -82,6 +181,17 @@ fn only(providers: &[(String, Provider)]) -> Option<serde_json::Value> {
         [(slug, _)] => Some(serde_json::json!({ "provider": slug })),
         _ => None,
     }
+}
+
+/// Models of the settings, whole: over what is known of them by name.
+pub(crate) fn models(
+    settings: &BTreeMap<String, settings::Model>,
+) -> anyhow::Result<BTreeMap<String, ModelInfo>> {
+    let whole = settings.iter().map(|(key, entry)| {
+        let info = providers::models::configured(key, entry);
+        info.map(|info| (key.clone(), info)).map_err(|problem| anyhow::anyhow!("models.\"{key}\": {problem}"))
+    });
+    whole.collect()
 }
 
 /// One provider: what the settings say, over what the catalogue knows.

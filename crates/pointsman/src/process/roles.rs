@@ -1,12 +1,14 @@
 //! The roles of this process: started together, drained in the order of a request's way.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bus::Bus;
+use bus::identity::Access;
 use bus::policy::PolicyView;
-use bus::seal::PrivateKey;
+use bus::seal::Keyring;
 use domain::Registry;
 use role::Ctx;
 use tokio::net::TcpListener;
@@ -14,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use zeroize::Zeroizing;
 
 use crate::cli::Role;
 use crate::settings::Settings;
@@ -22,7 +25,10 @@ use crate::settings::Settings;
 pub(crate) struct Serving {
     pub(crate) bus: Bus,
     pub(crate) settings: Settings,
-    pub(crate) key: PrivateKey,
+    pub(crate) keys: Keyring,
+    pub(crate) access: Access,
+    /// The environment of the process.
+    pub(crate) env: BTreeMap<String, String>,
     pub(crate) metrics: telemetry::metric::Printer,
 }
 
@@ -94,13 +100,12 @@ impl Roles {
     }
 
     fn start_one(&mut self, role: Role, serving: &Serving, known: &Known, socket: &mut Option<TcpListener>) {
-        let settings = &serving.settings;
         match role {
             Role::HttpShim => {
                 let Some(socket) = socket.take() else { return };
                 let ctx = self.ctx(http_shim::NAME, known, &self.gateway);
                 let (options, metrics, over) =
-                    (http_options(settings), serving.metrics.clone(), self.gateway_over.clone());
+                    (http_options(serving), serving.metrics.clone(), self.gateway_over.clone());
                 self.tasks.spawn(async move {
                     let ended = role::run(ctx, |ctx| http_shim::run(ctx, socket, options, metrics)).await;
                     over.cancel();
@@ -109,18 +114,17 @@ impl Roles {
             }
             Role::AdminApi => {
                 let ctx = self.ctx(admin_api::NAME, known, &self.workers);
-                let options = admin_options(settings);
+                let options = admin_options(serving);
                 self.tasks.spawn(role::run(ctx, |ctx| admin_api::run(ctx, options)));
             }
             Role::Router => {
                 let ctx = self.ctx(router::NAME, known, &self.workers);
-                let options = router_options(settings);
+                let options = router_options(serving);
                 self.tasks.spawn(role::run(ctx, |ctx| router::run(ctx, options)));
             }
             Role::ProviderWorker => {
                 let ctx = self.ctx(provider_worker::NAME, known, &self.workers);
-                let options =
-                    provider_worker::Options { slots: settings.work.worker_slots, key: serving.key.clone() };
+                let options = worker_options(serving);
                 self.tasks.spawn(role::run(ctx, |ctx| provider_worker::run(ctx, options)));
             }
         }
@@ -185,8 +189,10 @@ impl Roles {
     }
 }
 
-fn http_options(settings: &Settings) -> http_shim::Options {
+fn http_options(serving: &Serving) -> http_shim::Options {
+    let settings = &serving.settings;
     http_shim::Options {
+        access: serving.access.clone(),
         body_limit: settings.http.body_limit.bytes(),
         on_disconnect: if settings.http.on_disconnect.is_cancel() {
             http_shim::OnDisconnect::Cancel
@@ -199,21 +205,34 @@ fn http_options(settings: &Settings) -> http_shim::Options {
         trusted_hosts: settings.http.trusted_custom_hosts.clone(),
         storage_percent: settings.limits.storage_percent,
         drain_grace: Duration::from_secs(1),
-        access: http_shim::Access::default(),
     }
 }
 
-fn admin_options(settings: &Settings) -> admin_api::Options {
+fn admin_options(serving: &Serving) -> admin_api::Options {
+    let settings = &serving.settings;
     admin_api::Options {
-        secret: None,
+        access: serving.access.clone(),
         trusted_hosts: settings.http.trusted_custom_hosts.clone(),
-        allowed_env: Vec::new(),
-        secret_dir: None,
+        allowed_env: settings.secrets.environment.clone(),
+        secret_dir: settings.secrets.dir(),
     }
 }
 
-fn router_options(settings: &Settings) -> router::Options {
+fn worker_options(serving: &Serving) -> provider_worker::Options {
+    let secrets = &serving.settings.secrets;
+    let allowed = serving.env.iter().filter(|(name, _)| secrets.allows(name));
+    provider_worker::Options {
+        slots: serving.settings.work.worker_slots,
+        keys: serving.keys.clone(),
+        environment: allowed.map(|(name, value)| (name.clone(), Zeroizing::new(value.clone()))).collect(),
+        secrets_dir: secrets.dir(),
+    }
+}
+
+fn router_options(serving: &Serving) -> router::Options {
+    let settings = &serving.settings;
     router::Options {
+        access: serving.access.clone(),
         in_flight: settings.work.router_in_flight,
         on_lost: settings.work.on_lost,
         trusted_hosts: settings.http.trusted_custom_hosts.clone(),

@@ -19,10 +19,13 @@ use serde_json::Value;
 
 pub use crate::settings::problem::{Place, SettingsError, SettingsErrors};
 pub use crate::settings::provider::{Provider, Secret};
+pub(crate) use crate::settings::rules::MOST_MODELS;
 pub use crate::settings::sections::{
-    Deadlines, Http, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect, Sealing, Storage, Work,
+    Auth, Deadlines, Http, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect, Sealing, Secrets,
+    Storage, Work,
 };
 pub use crate::settings::units::{ByteSize, SyncInterval};
+pub use providers::models::Entry as Model;
 
 /// Everything a process is told. The default is what counts without any file.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +37,8 @@ pub struct Settings {
     pub log: Log,
     /// The HTTP API.
     pub http: Http,
+    /// Who may use the gateway.
+    pub auth: Auth,
     /// The broker.
     pub nats: Nats,
     /// How much is kept, and for how long.
@@ -45,11 +50,16 @@ pub struct Settings {
     /// Providers by slug.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub providers: BTreeMap<String, Provider>,
+    /// Models by provider and name, as in `openai/gpt-4o`: what differs from the models known by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, Model>,
     /// The config of requests that bring none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<Value>,
     /// The key that opens credentials.
     pub sealing: Sealing,
+    /// Where virtual keys may get credentials from, besides their own records.
+    pub secrets: Secrets,
     /// The mock provider.
     pub mock: Mock,
 }
@@ -60,13 +70,16 @@ impl Default for Settings {
             data_dir: PathBuf::from(".pointsman"),
             log: Log::default(),
             http: Http::default(),
+            auth: Auth::default(),
             nats: Nats::default(),
             limits: Limits::default(),
             deadlines: Deadlines::default(),
             work: Work::default(),
             providers: BTreeMap::new(),
+            models: BTreeMap::new(),
             route: None,
             sealing: Sealing::default(),
+            secrets: Secrets::default(),
             mock: Mock::default(),
         }
     }

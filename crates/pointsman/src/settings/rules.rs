@@ -47,18 +47,20 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
     for (slug, entry) in &settings.providers {
         provider(&mut rules, slug, entry);
     }
+    models(&mut rules, settings);
     route(&mut rules, settings);
     sealing(&mut rules, settings);
+    auth(&mut rules, settings);
     rules.0
 }
 
 fn http(rules: &mut Rules, settings: &Settings) {
     let http = &settings.http;
     rules.check(
-        http.listen.ip().is_loopback() || http.allow_remote_without_auth,
+        http.listen.ip().is_loopback() || settings.auth.mode.is_on(),
         &["http.listen"],
         "`http.listen` is open to other machines, and anybody there could use your providers: write `127.0.0.1`, \
-         or set `allow_remote_without_auth = true` behind something that authenticates",
+         or set `auth.mode = \"on\"` and give callers API keys",
     );
     rules.check(
         http.body_limit.bytes() > 0,
@@ -224,6 +226,23 @@ fn provider_times(rules: &mut Rules, slug: &str, entry: &Provider) {
     }
 }
 
+/// The registry is one message on the broker, of which models may take a part.
+pub(crate) const MOST_MODELS: usize = 1000;
+
+fn models(rules: &mut Rules, settings: &Settings) {
+    let count = settings.models.len();
+    let message = format!(
+        "{count} models are configured, but at most {MOST_MODELS} can be: leave out those that you do not call"
+    );
+    rules.check(count <= MOST_MODELS, &["models"], message);
+    for (name, entry) in &settings.models {
+        let key = format!("models.\"{name}\"");
+        if let Err(problem) = providers::models::configured(name, entry) {
+            rules.check(false, &[&format!("{key}.price"), &key], format!("`{key}`: {problem}"));
+        }
+    }
+}
+
 fn route(rules: &mut Rules, settings: &Settings) {
     if settings.providers.len() > 1 {
         let last = settings.providers.keys().next_back().map(|slug| format!("providers.{slug}"));
@@ -262,6 +281,21 @@ fn credential_in(value: &serde_json::Value) -> Option<&str> {
         serde_json::Value::Array(items) => items.iter().find_map(credential_in),
         _ => None,
     }
+}
+
+fn auth(rules: &mut Rules, settings: &Settings) {
+    let (secret, file) = (settings.auth.cluster_secret.expose(), &settings.auth.cluster_secret_file);
+    rules.check(
+        secret.is_empty() || file.is_empty(),
+        &["auth.cluster_secret_file", "auth.cluster_secret"],
+        "`auth.cluster_secret` and `auth.cluster_secret_file` exclude each other: leave one empty",
+    );
+    let decoded = base64::engine::general_purpose::STANDARD.decode(secret.trim());
+    rules.check(
+        secret.is_empty() || decoded.is_ok_and(|bytes| bytes.len() == 32),
+        &["auth.cluster_secret"],
+        "`auth.cluster_secret` has to be 32 bytes in base64, as `openssl rand -base64 32` prints them",
+    );
 }
 
 fn sealing(rules: &mut Rules, settings: &Settings) {

@@ -74,8 +74,6 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Let another process listen on the same port, for restarts without a gap.
     pub reuse_port: bool,
-    /// Serve other machines although nobody is authenticated.
-    pub allow_remote_without_auth: bool,
     /// Largest request body.
     pub body_limit: ByteSize,
     /// What becomes of a request whose caller went away.
@@ -106,7 +104,6 @@ impl Default for Http {
         Self {
             listen: loopback(8787),
             reuse_port: false,
-            allow_remote_without_auth: false,
             body_limit: ByteSize::mib(64),
             on_disconnect: OnDisconnect::Cancel,
             trusted_custom_hosts: ["localhost", "127.0.0.1", "::1", "host.docker.internal"]
@@ -281,6 +278,89 @@ impl Default for Work {
     }
 }
 
+/// Who may use the gateway.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Auth {
+    /// Whether callers have to show an API key.
+    pub mode: AuthMode,
+    /// 32 bytes in base64, the same for all processes.
+    pub cluster_secret: Secret,
+    /// A file with the same.
+    pub cluster_secret_file: String,
+    /// Producers may show API keys on messages.
+    pub keys_over_nats: bool,
+}
+
+/// Whether callers have to show an API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// They need not; only on this machine.
+    Off,
+    /// They have to.
+    On,
+}
+
+impl AuthMode {
+    /// Whether callers have to show an API key.
+    pub fn is_on(self) -> bool {
+        self == Self::On
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            mode: AuthMode::Off,
+            cluster_secret: Secret::default(),
+            cluster_secret_file: String::new(),
+            keys_over_nats: true,
+        }
+    }
+}
+
+impl Auth {
+    /// The cluster secret's text, if settings name one.
+    pub fn cluster_secret(&self) -> anyhow::Result<Option<Zeroizing<String>>> {
+        text_or_file(&self.cluster_secret, &self.cluster_secret_file, "auth.cluster_secret_file")
+    }
+}
+
+/// Where virtual keys may get credentials from, besides their own records.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Secrets {
+    /// Environment variables, `*` stands for any text.
+    pub environment: Vec<String>,
+    /// Directory of files; empty: none.
+    pub dir: String,
+}
+
+impl Secrets {
+    /// The directory, if one is named.
+    pub fn dir(&self) -> Option<PathBuf> {
+        path_if_any(&self.dir)
+    }
+
+    /// Whether a virtual key may refer to an environment variable.
+    pub fn allows(&self, name: &str) -> bool {
+        self.environment.iter().any(|pattern| domain::policy::matches(pattern, name))
+    }
+}
+
+/// The text of a secret that may also lie in a file.
+fn text_or_file(text: &Secret, file: &str, key: &str) -> anyhow::Result<Option<Zeroizing<String>>> {
+    if !text.expose().is_empty() {
+        return Ok(Some(Zeroizing::new(text.expose().to_owned())));
+    }
+    let Some(path) = path_if_any(file) else { return Ok(None) };
+    let text = std::fs::read_to_string(&path)
+        .map(Zeroizing::new)
+        .with_context(|| format!("read {key} {}", path.display()))?;
+    Ok(Some(Zeroizing::new(text.trim().to_owned())))
+}
+
 /// The key that opens credentials.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
@@ -289,19 +369,14 @@ pub struct Sealing {
     pub private_key: Secret,
     /// A file with the same.
     pub private_key_file: String,
+    /// Files with further keys that open credentials: one that is to come, or one that was replaced.
+    pub other_key_files: Vec<PathBuf>,
 }
 
 impl Sealing {
     /// The key's text, if settings name one.
     pub fn private_key(&self) -> anyhow::Result<Option<Zeroizing<String>>> {
-        if !self.private_key.expose().is_empty() {
-            return Ok(Some(Zeroizing::new(self.private_key.expose().to_owned())));
-        }
-        let Some(path) = path_if_any(&self.private_key_file) else { return Ok(None) };
-        let text = std::fs::read_to_string(&path)
-            .map(Zeroizing::new)
-            .with_context(|| format!("read sealing.private_key_file {}", path.display()))?;
-        Ok(Some(Zeroizing::new(text.trim().to_owned())))
+        text_or_file(&self.private_key, &self.private_key_file, "sealing.private_key_file")
     }
 }
 

@@ -134,7 +134,7 @@ worker_slots = 0
         text,
         &[
             "pointsman.toml:3:10: `http.listen` is open to other machines, and anybody there could use your \
-             providers: write `127.0.0.1`, or set `allow_remote_without_auth = true` behind something that authenticates",
+             providers: write `127.0.0.1`, or set `auth.mode = \"on\"` and give callers API keys",
             "pointsman.toml:4:14: `http.body_limit` of 0 would refuse every request: write for example `64MiB`",
             "pointsman.toml:6:7: `nats.url` has to be addresses like `nats://127.0.0.1:4222`, separated by commas",
             "pointsman.toml:7:12: `nats.replicas` has to be 1, 3 or 5, not 2: only odd numbers agree after a failure",
@@ -210,6 +210,40 @@ x-bad = "a\nb"
              `https://api.example.com/v1`",
         ],
     );
+}
+
+#[test]
+fn impossible_models() {
+    let text = r#"[models.gpt]
+context_window = 1
+[models."local/llama"]
+price.input = 1
+[models."openai/gpt-4.1"]
+price.input = -1
+price.outptu = 1
+capabilities = ["chat", "visoin"]
+max_output = "many"
+"#;
+    refuses(
+        text,
+        &[
+            "pointsman.toml:1:1: `models.\"gpt\"`: `gpt` cannot name a model: write `provider/model`, \
+             as in `openai/gpt-4o`",
+            "pointsman.toml:4:1: `models.\"local/llama\"`: `price` lacks `output`: \
+             write US dollars per million tokens, as in `output = 2.5`",
+            "pointsman.toml:6:15: `models.\"openai/gpt-4.1\".price.input`: -1 is no price: \
+             write 0 to 10000, with at most 6 decimals",
+            "pointsman.toml:7:7: unknown key `models.\"openai/gpt-4.1\".price.outptu`; did you mean `output`?",
+            "pointsman.toml:8:25: `models.\"openai/gpt-4.1\".capabilities`: unknown value `visoin`; \
+             did you mean `vision`?",
+            "pointsman.toml:9:14: `models.\"openai/gpt-4.1\".max_output`: \
+             expected a whole number that is not negative, found string \"many\"",
+        ],
+    );
+    let many: String = (0..1001).map(|n| format!("[models.'a/{n}']\n")).collect();
+    let message = "pointsman.toml:1:2: 1001 models are configured, but at most 1000 can be: \
+                   leave out those that you do not call";
+    refuses(&many, &[message]);
 }
 
 #[test]
