@@ -116,7 +116,8 @@ fn put_both(headers: &mut HeaderMap, both: [&'static str; 2], value: &str) {
     }
 }
 
-fn start(
+/// An answer with these headers; those that belong to the connection are left out.
+pub(crate) fn start(
     status: u16,
     content_type: &str,
     passed_on: &BTreeMap<String, String>,

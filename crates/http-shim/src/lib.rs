@@ -5,6 +5,7 @@
 
 mod access;
 mod admin;
+mod admin_door;
 mod answer;
 mod assembly;
 mod board;
@@ -82,6 +83,7 @@ async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<B
         Ok(Route::Request(id)) => ("requests", requests::show(&gateway, id, request.headers()).await),
         Ok(Route::Answer(id)) => ("requests", requests::result(&gateway, id, request.headers()).await),
         Ok(Route::Cancel(id)) => ("requests", requests::cancel(&gateway, id, request.headers()).await),
+        Ok(Route::Admin) => ("admin", admin_door::forward(&gateway, request).await),
         Ok(Route::Health) => ("admin", admin::health()),
         Ok(Route::Ready) => ("admin", admin::ready(gateway.not_ready())),
         Ok(Route::Metrics) => ("admin", admin::metrics(&gateway.metrics)),

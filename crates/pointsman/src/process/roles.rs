@@ -112,6 +112,11 @@ impl Roles {
                     ended
                 });
             }
+            Role::AdminApi => {
+                let ctx = self.ctx(admin_api::NAME, known, &self.workers);
+                let options = admin_options(serving);
+                self.tasks.spawn(role::run(ctx, |ctx| admin_api::run(ctx, options)));
+            }
             Role::Router => {
                 let ctx = self.ctx(router::NAME, known, &self.workers);
                 let options = router_options(serving);
@@ -201,6 +206,16 @@ fn http_options(serving: &Serving) -> http_shim::Options {
         shortest_cooldown: settings.health.shortest_cooldown,
         storage_percent: settings.limits.storage_percent,
         drain_grace: Duration::from_secs(1),
+    }
+}
+
+fn admin_options(serving: &Serving) -> admin_api::Options {
+    let settings = &serving.settings;
+    admin_api::Options {
+        access: serving.access.clone(),
+        trusted_hosts: settings.http.trusted_custom_hosts.clone(),
+        allowed_env: settings.secrets.environment.clone(),
+        secret_dir: settings.secrets.dir(),
     }
 }
 
