@@ -5,6 +5,7 @@ mod bodies;
 mod clients;
 mod crash;
 mod doors;
+mod gitops;
 mod interface;
 mod life;
 mod routing;

@@ -35,6 +35,9 @@ pruned: that would stop all their keys.
 
 Exit codes: 0 done, or nothing to do; 1 refused or failed; 2 with --dry-run: something would change.";
 
+/// The workspace that is always there.
+const DEFAULT_WORKSPACE: &str = "default";
+
 /// The exit code that says that something would change.
 const WOULD_CHANGE: u8 = 2;
 
@@ -107,24 +110,37 @@ async fn planned(
         output.line("nothing was changed");
         return Ok(None);
     }
+    let own = own_workspace(&api).await?;
+    for document in &mut found.documents {
+        if document.kind.has_workspace() && document.workspace.is_none() {
+            document.workspace.clone_from(&own);
+        }
+    }
     let mut changes = Vec::new();
     for document in &found.documents {
         let stored = stored(&api, document).await.with_context(|| document.place.clone())?;
         changes.extend(plan::compare(document, stored.as_ref(), &files.owner, files.resend_secrets));
     }
     if files.prune {
-        changes.extend(superfluous(&api, &found.documents, &files.owner).await?);
+        changes.extend(superfluous(&api, own, &found.documents, &files.owner).await?);
     }
     Ok(Some((api, changes)))
 }
 
-/// The gateway may be of another version than this command, so that its word counts, too.
+/// The gateway knows its providers and may be of another version than this command, so that its word counts, too.
 async fn lint(api: &Api, found: &mut Found) -> anyhow::Result<()> {
     for document in found.documents.iter().filter(|document| document.kind == Kind::Config) {
         let mut config = document.spec["config"].clone();
+        // It would not find what is only about to be made.
+        if names_one_of(&config, &found.documents) {
+            continue;
+        }
         domain::config::seal_credentials(&mut config, &mut |_| "***".to_owned());
         let api = api.within(document.workspace.as_deref());
-        let answer = api.post(&["configs", "lint"], &json!({ "config": config })).await?;
+        let answer = match api.post(&["configs", "lint"], &json!({ "config": config })).await {
+            Err(err) if api::status(&err) == Some(404) => continue,
+            answer => answer?,
+        };
         let answer = if answer.get("valid").is_some() { answer } else { entity(answer) };
         let errors = answer["errors"].as_array().cloned().unwrap_or_default();
         found.problems.extend(errors.iter().map(|error| documents::Problem {
@@ -134,6 +150,34 @@ async fn lint(api: &Api, found: &mut Found) -> anyhow::Result<()> {
         }));
     }
     Ok(())
+}
+
+/// Whether a config names a virtual key of these documents.
+fn names_one_of(config: &Value, documents: &[Document]) -> bool {
+    let is_one = |text: &str| {
+        let slug = text.trim_start_matches('@').split('/').next().unwrap_or_default();
+        documents.iter().any(|document| document.kind == Kind::VirtualKey && document.id == slug)
+    };
+    match config {
+        Value::Array(items) => items.iter().any(|item| names_one_of(item, documents)),
+        Value::Object(map) => map.iter().any(|(key, value)| match value {
+            Value::String(text) if ["provider", "virtual_key"].contains(&key.as_str()) => is_one(text),
+            value => names_one_of(value, documents),
+        }),
+        _ => false,
+    }
+}
+
+/// The workspace of requests that name none. None: that of the API key, which sees no other.
+async fn own_workspace(api: &Api) -> anyhow::Result<Option<String>> {
+    if let Some(workspace) = api.workspace() {
+        return Ok(Some(workspace.to_owned()));
+    }
+    match api.get(&["admin", "workspaces", DEFAULT_WORKSPACE]).await {
+        Ok(_) => Ok(Some(DEFAULT_WORKSPACE.to_owned())),
+        Err(err) if matches!(api::status(&err), Some(403 | 404)) => Ok(None),
+        Err(err) => Err(err),
+    }
 }
 
 fn scoped(api: &Api, kind: Kind, workspace: Option<&str>) -> Api {
@@ -156,18 +200,8 @@ async fn stored(api: &Api, document: &Document) -> anyhow::Result<Option<Value>>
         return Ok(first);
     }
     let path = [document.kind.path(), &[document.id.as_str()]].concat();
-    match api.find(&path).await {
-        Ok(found) => {
-            let found = found.map(entity);
-            if found.as_ref().is_some_and(|entity| entity["status"] == "archived") {
-                bail!("`{}` was archived, and its name stays taken; choose another `slug`", document.id);
-            }
-            Ok(found)
-        }
-        // A workspace that is only about to be made has nothing in it.
-        Err(err) if api::status(&err) == Some(404) => Ok(None),
-        Err(err) => Err(err),
-    }
+    // A workspace that is only about to be made has nothing in it, so that its absence means no more than that.
+    Ok(api.find(&path).await?.map(entity))
 }
 
 fn active() -> [(&'static str, String); 1] {
@@ -175,12 +209,21 @@ fn active() -> [(&'static str, String); 1] {
 }
 
 /// What was applied earlier under this owner and is in no file any more, what names others first.
-async fn superfluous(api: &Api, documents: &[Document], owner: &str) -> anyhow::Result<Vec<Change>> {
+async fn superfluous(
+    api: &Api,
+    own: Option<String>,
+    documents: &[Document],
+    owner: &str,
+) -> anyhow::Result<Vec<Change>> {
+    let inside = documents.iter().filter(|document| document.kind.has_workspace());
+    let mut workspaces: BTreeSet<Option<String>> =
+        inside.map(|document| document.workspace.clone()).collect();
+    workspaces.insert(own);
     let mut changes = Vec::new();
-    for workspace in workspaces(api, documents).await? {
+    for workspace in workspaces {
         for kind in Kind::ALL.iter().rev().copied().filter(|kind| kind.has_workspace()) {
-            let listed = scoped(api, kind, workspace.as_deref()).list(kind.path(), &active()).await;
-            let listed = match listed {
+            let api = scoped(api, kind, workspace.as_deref());
+            let listed = match api.list(kind.path(), &active()).await {
                 // A workspace that is only about to be made has nothing in it.
                 Err(err) if api::status(&err) == Some(404) => continue,
                 listed => listed?,
@@ -198,17 +241,6 @@ async fn superfluous(api: &Api, documents: &[Document], owner: &str) -> anyhow::
         }
     }
     Ok(changes)
-}
-
-/// Where to look for what is superfluous: the workspaces of the documents, and all others that may be seen.
-async fn workspaces(api: &Api, documents: &[Document]) -> anyhow::Result<BTreeSet<Option<String>>> {
-    let mut workspaces: BTreeSet<Option<String>> = documents
-        .iter()
-        .filter(|document| document.kind.has_workspace())
-        .map(|document| document.workspace.clone())
-        .collect();
-    workspaces.insert(api.workspace().map(str::to_owned));
-    Ok(workspaces)
 }
 
 async fn perform(api: &Api, change: &Change) -> anyhow::Result<()> {

@@ -109,6 +109,13 @@ pub(super) fn compare(
     }
     change.body.clear();
     let (mut before, mut after) = (Map::new(), Map::new());
+    if stored["status"] == "archived" {
+        // Its name is taken for good, so that it comes back.
+        for (map, status) in [(&mut before, "archived"), (&mut after, "active"), (&mut change.body, "active")]
+        {
+            map.insert("status".to_owned(), json!(status));
+        }
+    }
     for (name, value) in &wanted {
         let resent = resend_secrets && holds_secret(document.kind, name, value);
         if same(document, name, value, stored) && !resent {
@@ -169,9 +176,16 @@ fn holds_secret(kind: Kind, name: &str, value: &Value) -> bool {
 /// Whether a field is stored as it is wanted, as far as one can tell: of credentials only the mask is known.
 fn same(document: &Document, name: &str, wanted: &Value, stored: &Value) -> bool {
     let old = &stored[name];
+    let masked = stored["masked_key"].as_str().unwrap_or_default();
+    if document.kind == Kind::VirtualKey && name == "secret" {
+        return wanted.as_object().is_some_and(|secret| {
+            secret
+                .iter()
+                .all(|(kind, place)| place.as_str().is_some_and(|place| masked == format!("{kind}:{place}")))
+        });
+    }
     let shape = document.kind.fields().iter().find(|field| field.name == name).map(|field| field.shape);
     if document.kind == Kind::VirtualKey && name == "key" {
-        let masked = stored["masked_key"].as_str().unwrap_or_default();
         return wanted.as_str().is_some_and(|key| agrees(key, masked));
     }
     if shape == Some(Shape::Time) {
@@ -189,7 +203,7 @@ fn show(name: &str, value: &Value, document: &Document, stored: Option<&Value>) 
 }
 
 fn show_stored(name: &str, stored: &Value, document: &Document) -> Value {
-    if document.kind == Kind::VirtualKey && name == "key" {
+    if document.kind == Kind::VirtualKey && ["key", "secret"].contains(&name) {
         return stored["masked_key"].clone();
     }
     hide(name, mask(stored[name].clone()), document)
@@ -227,7 +241,8 @@ fn sorted(value: Value) -> Value {
 
 /// Whether a credential may be the one behind a mask: what the mask shows has to agree.
 fn agrees(key: &str, masked: &str) -> bool {
-    if masked.is_empty() {
+    // A credential that stays outside is named, not masked.
+    if masked.is_empty() || masked.starts_with("env:") || masked.starts_with("file:") {
         return false;
     }
     let is_mask = |c: char| matches!(c, '*' | '…' | '•' | '.');
@@ -362,6 +377,25 @@ mod tests {
     }
 
     #[test]
+    fn references_to_credentials_are_compared_by_name() {
+        let document = document(Kind::VirtualKey, json!({ "secret": { "env": "OPENAI" } }), &[]);
+        let stored = |masked: &str| json!({ "masked_key": masked, "managed_by": "apply" });
+        assert!(compare(&document, Some(&stored("env:OPENAI")), "apply", false).is_none());
+        for other in ["env:OTHER", "file:OPENAI", "***"] {
+            assert!(compare(&document, Some(&stored(other)), "apply", false).is_some(), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_was_archived_comes_back() {
+        let document = document(Kind::Config, json!({ "name": "Chat" }), &[]);
+        let stored = json!({ "name": "Chat", "managed_by": "apply", "status": "archived", "revision": 3 });
+        let change = compare(&document, Some(&stored), "apply", false).unwrap();
+        assert_eq!(Value::Object(change.body), json!({ "status": "active" }));
+        assert!(change.diff.contains("-  \"status\": \"archived\""), "{}", change.diff);
+    }
+
+    #[test]
     fn dates_are_the_same_in_both_spellings() {
         let ms = moment("2027-01-31T00:00:00Z").unwrap();
         let ms = i64::try_from(ms).unwrap();
@@ -374,7 +408,9 @@ mod tests {
 
     #[test]
     fn masks_show_as_much_as_they_show() {
-        for (masked, fits) in [("***", true), ("sk-...ret", true), ("sk-****xyz", false), ("", false)] {
+        for (masked, fits) in
+            [("***", true), ("sk-...ret", true), ("sk-****xyz", false), ("", false), ("env:sk-secret", false)]
+        {
             assert_eq!(agrees("sk-secret", masked), fits, "{masked}");
         }
     }
