@@ -93,6 +93,9 @@ pub struct Attempt {
     /// Why there is no usable answer. None: there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorClass>,
+    /// The provider's word for the error, as in `context_length_exceeded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// One line for people; never contains a credential or a body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -141,6 +144,7 @@ impl Attempt {
             provider: provider.to_owned(),
             status: None,
             error: None,
+            code: None,
             message: None,
             retry_after_ms: None,
             started_at,

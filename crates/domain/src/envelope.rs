@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::config::HeaderOptions;
+use crate::config::{HeaderOptions, params};
 use crate::{Attempt, AttemptId, Lane, Operation, RequestId, Timestamp, Workspace, time};
 
 /// Where the answer goes besides the stored result.
@@ -119,9 +119,15 @@ pub struct Call {
     /// Request headers of the caller that the target wants, by name; their values are in [`Envelope::forward`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forward_headers: Vec<String>,
+    /// Fields for a body that lacks them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub default_params: Map<String, Value>,
     /// Fields that replace the body's.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub override_params: Map<String, Value>,
+    /// What is taken out of the body in the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drop_params: Vec<params::Path>,
     /// Time to the response headers, from the config. Running out of it is a 408.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_timeout_ms: Option<u64>,
@@ -214,6 +220,17 @@ pub struct Envelope {
     /// The request body.
     #[serde(default)]
     pub body: BodyRef,
+}
+
+impl Call {
+    /// What is changed in the body.
+    pub fn changes(&self) -> params::Changes<'_> {
+        params::Changes {
+            defaults: &self.default_params,
+            overrides: &self.override_params,
+            drops: &self.drop_params,
+        }
+    }
 }
 
 impl Envelope {

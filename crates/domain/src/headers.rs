@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::config::HeaderOptions;
+use crate::config::{HeaderOptions, Profile};
 use crate::time::{Timestamp, parse_duration};
 use crate::{ApiError, RequestId};
 
@@ -242,6 +242,9 @@ fn routing<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<HeaderOptions, 
             "x-portkey-strict-open-ai-compliance",
             get("x-portkey-strict-open-ai-compliance"),
         )?,
+        // Not from headers: the body's model, and whose defaults count.
+        model: None,
+        profile: Profile::default(),
     })
 }
 

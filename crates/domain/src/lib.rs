@@ -3,15 +3,19 @@
 #![warn(missing_docs)]
 
 pub mod attempt;
+pub mod breaker;
 pub mod config;
 pub mod envelope;
 pub mod error;
 pub mod event;
 pub mod facts;
+pub mod fault;
 pub mod frame;
 pub mod headers;
+pub mod health;
 pub mod host;
 pub mod id;
+pub mod model;
 pub mod next;
 pub mod operation;
 pub mod outcome;
@@ -25,10 +29,12 @@ pub use config::Config;
 pub use envelope::{BodyRef, Call, Envelope, ReplyTo};
 pub use error::ApiError;
 pub use event::Event;
-pub use facts::Facts;
+pub use facts::{Facts, RequestFacts};
+pub use fault::{Fault, fault_of};
 pub use frame::Frame;
 pub use id::{AttemptId, RequestId, Slug, Workspace};
-pub use next::{Next, Refusal, next};
+pub use model::{Capability, ModelInfo, Models};
+pub use next::{Decision, Next, Refusal, next};
 pub use operation::{Lane, Operation};
 pub use outcome::{Outcome, Record};
 pub use policy::Policy;

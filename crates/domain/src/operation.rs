@@ -41,6 +41,8 @@ macro_rules! words {
     };
 }
 
+pub(crate) use words;
+
 /// A word that is none of the known ones.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("unknown {what} `{got}`: use one of {}", known.join(", "))]

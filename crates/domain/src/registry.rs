@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::envelope::{Auth, Timeouts};
+use crate::model::ModelInfo;
 
 /// What every role knows alike.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct Registry {
     /// Public key that credentials are sealed for, base64.
     #[serde(default)]
     pub sealing_key: Option<String>,
+    /// Models that are added to those known by name, or take their place; by provider and name.
+    #[serde(default)]
+    pub models: BTreeMap<String, ModelInfo>,
     /// Where the mock provider listens, if there is one.
     #[serde(default)]
     pub mock: Option<String>,

@@ -71,6 +71,7 @@ impl Intake<'_> {
         let visible = |name: &str| if self.is_internal(name) { None } else { get(name) };
         let mut asked = Asked::read(visible)?;
         asked.asynchronous |= self.asynchronous;
+        asked.routing.model = self.facts.model_with_provider();
         let (limit, deadline) = self.limit(&asked)?;
         let lane = self.lane(visible(headers::LANE), asked.asynchronous)?;
         let sealer = Sealer::new(self.registry);
@@ -141,7 +142,8 @@ impl Intake<'_> {
     }
 
     fn check_targets(&self, config: Option<&Config>) -> Result<(), ApiError> {
-        for target in config.into_iter().flat_map(Config::targets) {
+        // Which provider answers is not known yet where the model is to be chosen.
+        for target in config.into_iter().flat_map(Config::targets).filter(|t| t.choose.is_none()) {
             providers::resolve::resolve(target, self.registry, &self.options.trusted_hosts)?;
         }
         Ok(())
@@ -152,12 +154,10 @@ impl Intake<'_> {
         if self.facts.model.is_some() {
             return Ok(());
         }
-        let all_name_one =
-            |config: &Config| config.targets().all(|t| t.override_params.contains_key("model"));
         let named = match (config, &self.registry.route) {
-            (Some(config), _) => all_name_one(config),
+            (Some(config), _) => config.names_every_model(),
             (None, Some(route)) => Config::parse(&route.to_string(), &Default::default())
-                .is_ok_and(|config| all_name_one(&config)),
+                .is_ok_and(|config| config.names_every_model()),
             (None, None) => false,
         };
         if named { Ok(()) } else { Err(facts::missing_model()) }
@@ -166,10 +166,10 @@ impl Intake<'_> {
 
 /// The config the request brings, or the one its headers stand for. None: the configured route answers.
 fn parse(asked: &Asked) -> Result<Option<Config>, ApiError> {
-    let config = match (&asked.config, &asked.routing.provider) {
-        (Some(text), _) => Config::parse(text, &asked.routing),
-        (None, Some(_)) => Config::from_headers(&asked.routing),
-        (None, None) => return Ok(None),
+    let config = match &asked.config {
+        Some(text) => Config::parse(text, &asked.routing),
+        None if asked.routing.names_a_provider() => Config::from_headers(&asked.routing),
+        None => return Ok(None),
     };
     config
         .map(Some)

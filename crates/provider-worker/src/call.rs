@@ -73,7 +73,7 @@ impl Worker {
             .fetch(&task.envelope.body, task.body.clone())
             .await
             .map_err(|err| err.to_string())?;
-        let body = openai::request_body(&body, &call.override_params, task.envelope.stream)
+        let body = openai::request_body(&body, &call.changes(), task.envelope.stream)
             .map_err(|err| format!("the body is not a JSON object: {err}"))?;
         let url = format!("{}{}", call.base_url, task.envelope.operation.openai_path());
         if call.untrusted_host {

@@ -347,7 +347,7 @@ impl Worker {
             retry_after_ms: made.retry_after_ms,
             first_byte_ms: made.first_byte.map(domain::time::millis),
             queued_ms: domain::time::millis(task.started_at.since(call.decided_at)),
-            model: providers::openai::model(task.envelope.model.as_deref(), &call.override_params),
+            model: call.changes().model(task.envelope.model.as_deref()),
             model_answered: made.told.model.clone(),
             usage: made.told.usage,
             worker: Some(self.id.clone()),

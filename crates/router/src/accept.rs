@@ -77,18 +77,18 @@ impl Router {
             ApiError::bad_request("operation", "unknown_operation", err.to_string())
         })?;
         refuse_clear_credentials(delivery)?;
-        let options = Options::read(|name| delivery.header(name))?;
+        let mut options = Options::read(|name| delivery.header(name))?;
         let (reference, body) = self.body(delivery).await?;
         let facts = Facts::read(operation, &body)?;
+        options.routing.model = facts.model_with_provider();
         let text = match &options.config {
             Some(text) => text.clone(),
-            None if options.routing.provider.is_some() => "{}".to_owned(),
+            None if options.routing.names_a_provider() => "{}".to_owned(),
             None => configs::default_config(&self.ctx.registry())?,
         };
         let config = self.configs.parse(&text, &options.routing)?;
         refuse_clear_config(&text)?;
-        let all_name_one = || config.targets().all(|t| t.override_params.contains_key("model"));
-        if facts.model.is_none() && !all_name_one() {
+        if facts.model.is_none() && !config.names_every_model() {
             return Err(facts::missing_model());
         }
         let inline = if matches!(reference, BodyRef::Inline { .. }) { body } else { Bytes::new() };

@@ -9,7 +9,9 @@ use bus::work::Delivery;
 use bus::{PutError, subject};
 use bytes::Bytes;
 use domain::config::Target;
-use domain::next::{self, View};
+use domain::health::NoHealth;
+use domain::model::NoModels;
+use domain::next::{self, Decision, View};
 use domain::{
     ApiError, Attempt, Call, Config, Envelope, ErrorClass, Event, Next, Outcome, Refusal, Timestamp, outcome,
 };
@@ -42,6 +44,8 @@ pub(crate) enum Trouble {
     End(#[from] bus::requests::EndError),
     #[error(transparent)]
     Read(#[from] bus::state::ReadError),
+    #[error(transparent)]
+    Body(#[from] bus::bodies::BodyError),
     #[error(transparent)]
     Topology(#[from] bus::TopologyError),
 }
@@ -86,6 +90,7 @@ impl Router {
         cancelled: bool,
     ) -> Result<Step, Trouble> {
         let mut unreported = reporting;
+        let gathered = self.gather(&envelope, config, body).await?;
         loop {
             let view = View {
                 now,
@@ -93,12 +98,16 @@ impl Router {
                 seed: envelope.seed(),
                 cancelled,
                 on_lost: self.options.on_lost,
+                health: &NoHealth,
+                models: &NoModels,
             };
-            match next::next(config, &envelope.attempts, &view) {
+            let decision = next::next(config, &gathered.facts(&envelope), &envelope.attempts, &view);
+            note(&decision, &envelope);
+            match decision.next {
                 Next::Call { target, after } if after < AT_ONCE => {
-                    let told = self.tell(&envelope, target, &mut unreported).await;
+                    let told = self.tell(&envelope, &target, &mut unreported).await;
                     let called = match told {
-                        Ok(()) => self.call(&mut envelope, config, target, body, &failed, now).await,
+                        Ok(()) => self.call(&mut envelope, config, &target, body, &failed, now).await,
                         Err(err) => Err(err),
                     };
                     match called {
@@ -181,7 +190,9 @@ impl Router {
             credential: resolved.credential,
             headers: resolved.headers,
             forward_headers: target.forward_headers.clone(),
+            default_params: target.default_params.clone(),
             override_params: target.override_params.clone(),
+            drop_params: target.drop_params.clone(),
             request_timeout_ms: target.request_timeout.map(domain::time::millis),
             timeouts: resolved.timeouts,
             success_is_final: next::success_is_final(config, &envelope.attempts, target),
@@ -295,6 +306,13 @@ impl Router {
     }
 }
 
+/// The reasons, for whoever follows one request.
+fn note(decision: &Decision<'_>, envelope: &Envelope) {
+    for reason in &decision.why {
+        debug!(request = %envelope.request, %reason, "decided");
+    }
+}
+
 fn over(ended: Ended, envelope: &Envelope) -> Step {
     match ended {
         Ended::Won => Step::Over,
@@ -368,11 +386,17 @@ fn refusal_error(refusal: Refusal) -> (outcome::Kind, ApiError) {
         Refusal::Cancelled => {
             (outcome::Kind::Cancelled, ApiError::new(499, "cancelled", "the request was cancelled"))
         }
+        // Portkey's text.
+        Refusal::NoMatch => {
+            let message = "Query router did not resolve to any valid target";
+            (outcome::Kind::Refused, ApiError::new(400, "no_condition_matched", message))
+        }
         Refusal::NoTarget => {
             let err = ApiError::new(
                 400,
                 "no_target",
-                "the config leads to no target: give one a positive `weight`",
+                "the config leads to no target: give one a positive `weight`; where a model is to be chosen, \
+                 ask for less or configure more providers",
             );
             (outcome::Kind::Refused, err)
         }
