@@ -162,7 +162,8 @@ async fn a_config_is_rolled_back_and_its_history_shows_it() {
     let now = json(dir.path(), &["get", "configs", "pc-a"]).await;
     assert_eq!((model_of(&now), &now["data"]["version"]), ("mock-one", &json!(1)));
     let history = json(dir.path(), &["history", "pc-a"]).await;
-    let versions: Vec<&Value> = history["versions"].as_array().unwrap().iter().map(|v| &v["version"]).collect();
+    let versions: Vec<&Value> =
+        history["versions"].as_array().unwrap().iter().map(|v| &v["version"]).collect();
     assert_eq!((&history["version"], versions), (&json!(1), vec![&json!(2), &json!(1)]));
     let shown = run(dir.path(), &["history", "pc-a"], 0).await;
     assert!(shown.lines().any(|l| l.starts_with('1') && l.ends_with("in force")), "{shown}");
@@ -200,11 +201,16 @@ async fn prune_archives_what_was_applied_and_is_gone_and_nothing_else() {
     assert!(preview.contains("+++ config default/pc-b (in no file)"), "{preview}");
     assert_eq!(apply(dir.path(), &files, &["--prune"]).await, ["archive config pc-b"]);
     let left = json(dir.path(), &["get", "configs"]).await;
-    let slugs: Vec<&str> = left["data"].as_array().unwrap().iter().filter_map(|c| c["slug"].as_str()).collect();
+    let slugs: Vec<&str> =
+        left["data"].as_array().unwrap().iter().filter_map(|c| c["slug"].as_str()).collect();
     assert_eq!(slugs, ["pc-a", "pc-hand"]);
 
     write(&files, "b.toml", "mock-one");
-    assert_eq!(apply(dir.path(), &files, &[]).await, ["update config pc-b"], "its name is its own: it comes back");
+    assert_eq!(
+        apply(dir.path(), &files, &[]).await,
+        ["update config pc-b"],
+        "its name is its own: it comes back"
+    );
     assert_eq!(json(dir.path(), &["get", "configs"]).await["total"], 3);
 }
 
@@ -217,7 +223,10 @@ async fn one_bad_file_refuses_the_whole_set() {
     std::fs::write(files.join("b.toml"), bad).unwrap();
     let path = files.display().to_string();
     let refused = run(dir.path(), &["apply", "-f", &path], 1).await;
-    assert!(refused.contains("b.toml: `config.retry") && refused.contains("nothing was changed"), "{refused}");
+    assert!(
+        refused.contains("b.toml: `config.retry") && refused.contains("nothing was changed"),
+        "{refused}"
+    );
     assert_eq!(json(dir.path(), &["get", "configs"]).await["total"], 0);
     // What only the gateway knows refuses the set, too.
     let unknown = "kind = \"config\"\nslug = \"b\"\nconfig = { provider = \"nobody-knows\" }\n";
@@ -248,7 +257,8 @@ async fn keys_accounts_and_workspaces_are_managed_one_by_one() {
     run(dir, &["keys", "revoke", &id, "-w", "team"], 0).await;
     assert_eq!(json(dir, &["keys", "ls", "-w", "team"]).await["total"], 0);
 
-    let account = ["virtual-keys", "create", "openai-prod", "--provider", "openai", "--key-env", "OPENAI_API_KEY"];
+    let account =
+        ["virtual-keys", "create", "openai-prod", "--provider", "openai", "--key-env", "OPENAI_API_KEY"];
     run(dir, &account, 0).await;
     let unset = ["virtual-keys", "rotate", "openai-prod", "--key-env", "NOT_SET_AT_ALL"];
     assert!(run(dir, &unset, 1).await.contains("is not set"));

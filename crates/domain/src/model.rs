@@ -13,6 +13,8 @@ words! {
     Capability, "capability" {
         /// Answers chat completions.
         Chat = "chat",
+        /// Answers requests to the Responses API.
+        Responses = "responses",
         /// Answers legacy text completions.
         Completions = "completions",
         /// Turns text into vectors.
@@ -260,7 +262,7 @@ mod tests {
         }
         let err = "toolz".parse::<Capability>().unwrap_err().to_string();
         assert!(
-            err.starts_with("unknown capability `toolz`: use one of chat, completions, embeddings, "),
+            err.starts_with("unknown capability `toolz`: use one of chat, responses, completions, "),
             "{err}"
         );
         assert!(err.ends_with(", web_search, computer_use"), "{err}");

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use domain::model::Capability;
 
 pub use policy::{
     Apply, Audit, Credential, Diff, Explain, Files, Gateway, Get, History, KeyType, Keys, Kinds, Lint,
@@ -97,6 +98,9 @@ pub enum Command {
     Doctor,
     /// Validate a settings file without starting anything
     Check(Check),
+    /// List the models that are known by name or from the settings, with abilities and prices
+    #[command(args_conflicts_with_subcommands = true)]
+    Models(Models),
     /// Print a completion script for a shell
     Completions {
         /// The shell to complete for
@@ -222,6 +226,59 @@ pub enum Dead {
 pub struct Check {
     /// The file to validate
     pub file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Models {
+    #[command(flatten)]
+    pub list: ModelsList,
+    #[command(subcommand)]
+    pub command: Option<ModelsCommand>,
+}
+
+#[derive(Debug, Args)]
+pub struct ModelsList {
+    /// Only models of this provider
+    #[arg(long, value_name = "SLUG")]
+    pub provider: Option<String>,
+    /// Only models that can do all of these, as in `tools,vision`
+    #[arg(long, value_delimiter = ',', value_name = "ABILITIES")]
+    pub requires: Vec<Capability>,
+    /// Order: by provider and name, by price (of three tokens in for each one out, cheapest first), or by the
+    /// longest prompt
+    #[arg(long, value_enum, default_value = "name", value_name = "ORDER")]
+    pub sort: ModelOrder,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModelOrder {
+    /// By provider and name
+    Name,
+    /// By price, cheapest first
+    Price,
+    /// By context window, largest first
+    Context,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Turn a price list of LiteLLM or Portkey (JSON) into settings, `[models."provider/name"]`
+    Import(ModelsImport),
+}
+
+#[derive(Debug, Args)]
+pub struct ModelsImport {
+    /// The price list, or `-` for standard input
+    pub file: PathBuf,
+    /// Only these models, as `provider/name`; default: all
+    #[arg(value_name = "MODEL")]
+    pub models: Vec<String>,
+    /// Only models of this provider; for Portkey's lists, whose prices these are (default: the file's name)
+    #[arg(long, value_name = "SLUG")]
+    pub provider: Option<String>,
+    /// Write here instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Roles of `up --roles`.

@@ -35,6 +35,11 @@ impl Output {
         }
     }
 
+    /// Prints a line to standard error, whatever the result looks like.
+    pub(crate) fn warn(self, text: impl Display) {
+        let _ = writeln!(anstream::stderr(), "{} {text}", styled(WARN, "warning:"));
+    }
+
     /// Prints a piece of text as it is, at once.
     pub(crate) fn piece(self, text: &str) {
         let mut out = anstream::stdout();

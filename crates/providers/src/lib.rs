@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod catalogue;
+pub mod models;
 pub mod openai;
 pub mod resolve;
 pub mod sse;

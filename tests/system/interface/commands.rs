@@ -351,6 +351,47 @@ async fn a_wrong_command_line_exits_with_2_and_a_failure_with_1() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn models_are_listed_without_a_gateway() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = ["--set", "models.\"openai/own\".capabilities=[\"chat\", \"vision\"]"];
+    let wanted = ["models", "--provider", "openai", "--requires", "chat,vision", "--sort", "price"];
+    let listed = json(dir.path(), &[&wanted[..], &own].concat(), 0).await;
+    let model = json!({
+        "provider": "openai", "name": "string", "aliases?": "any", "context_window?": "number", "max_output?": "number",
+        "capabilities": "any", "price?": "any", "source": "string", "as_of": "string",
+    });
+    shape::check(&listed, &json!({ "models": [model] }));
+    let names: Vec<&str> =
+        listed["models"].as_array().unwrap().iter().map(|m| m["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"gpt-4o") && !names.contains(&"text-embedding-3-small"), "{names:?}");
+    assert_eq!(names.last(), Some(&"own"), "what has no price comes last");
+
+    let list = dir.path().join("prices.json");
+    let prices =
+        r#"{ "a": { "litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 1e-06 }, "b": 1 }"#;
+    std::fs::write(&list, prices).unwrap();
+    let imported = command(dir.path(), &["models", "import", list.to_str().unwrap()]).await;
+    assert_eq!(imported.status.code(), Some(0), "{imported:?}");
+    assert!(imported.stdout.contains("[models.\"openai/a\"]\n"), "{imported:?}");
+    assert!(imported.stderr.contains("`b` is left out: it is not an object"), "{imported:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_of_the_settings_reach_the_registry() {
+    let dir = tempfile::tempdir().unwrap();
+    let rate = ("models.\"openai/gpt-4o\".price.output", "12.5");
+    let gateway = crate::up(dir.path()).set(rate.0, rate.1).ready();
+    let observer = Observer::connect(&gateway.nats()).await;
+    let registry = observer.contents("KV_llm_registry").await;
+    let (_, _, newest) = registry.last().expect("a registry was published");
+    let registry: Value = serde_json::from_slice(newest).unwrap();
+    let model = &registry["models"]["openai/gpt-4o"];
+    assert_eq!(model["price"]["output"], 12_500_000, "{registry}");
+    assert_eq!(model["price"]["input"], 2_500_000, "what is known stays: {registry}");
+    assert_eq!(model["source"], "settings");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn help_names_every_command_and_says_what_it_is_for() {
     let dir = tempfile::tempdir().unwrap();
     let help = finish(crate::pointsman(dir.path(), &["--help"])).await;
@@ -366,6 +407,7 @@ async fn help_names_every_command_and_says_what_it_is_for() {
         "streams",
         "doctor",
         "check",
+        "models",
         "completions",
     ];
     for command in commands {
@@ -386,6 +428,7 @@ async fn help_names_every_command_and_says_what_it_is_for() {
         ("publish", &["--lane", "--header", "--wait"]),
         ("requests", &["get", "list", "cancel"]),
         ("dead", &["ls", "show", "redrive"]),
+        ("models", &["--provider", "--requires", "--sort", "import"]),
     ] {
         let own = finish(crate::pointsman(dir.path(), &[command, "--help"])).await;
         for mention in mentions {

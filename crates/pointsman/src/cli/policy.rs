@@ -346,6 +346,9 @@ pub struct Try {
     /// Randomness for load balancing: the same seed, the same choice
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// When the request comes, as in 2027-01-31T08:30:00Z; default: now
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
     /// Time that the request has; default: `deadlines.interactive`
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<String>,

@@ -11,6 +11,7 @@ pub(crate) mod get;
 pub(crate) mod history;
 pub(crate) mod keys;
 pub(crate) mod lint;
+pub(crate) mod models;
 pub(crate) mod publish;
 pub(crate) mod requests;
 pub(crate) mod route;

@@ -1,10 +1,13 @@
 //! From settings to the registry that every role reads.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use bus::Bus;
 use bus::seal::{PrivateKey, PublicKey};
 use domain::Registry;
 use domain::envelope::{Auth, Timeouts};
+use domain::model::ModelInfo;
 use domain::registry::Provider;
 use providers::catalogue;
 
@@ -26,7 +29,7 @@ pub(crate) fn sealing_key(settings: &Settings, data_dir: Option<&DataDir>) -> an
     Ok(PrivateKey::from_bytes(bytes))
 }
 
-/// Publishes providers and the default route. The mock answers while no provider is configured.
+/// Publishes providers, models and the default route. The mock answers while no provider is configured.
 ///
 /// The `owner` of a broker (`up`) also takes out what its settings no longer name.
 pub(crate) async fn settings(
@@ -46,6 +49,7 @@ pub(crate) async fn settings(
         let entry = entry(slug, provider, &public)?;
         providers.push((slug.clone(), entry));
     }
+    let models = models(&settings.models)?;
     let any_secret = providers.iter().any(|(_, p)| p.credential.is_some());
     let change = |registry: &mut Registry| {
         if any_secret {
@@ -67,6 +71,10 @@ pub(crate) async fn settings(
         for (slug, entry) in &providers {
             registry.providers.insert(slug.clone(), entry.clone());
         }
+        if owner {
+            registry.models.retain(|key, _| models.contains_key(key));
+        }
+        registry.models.extend(models.clone());
         registry.route = match (&settings.route, providers.is_empty(), mock) {
             (Some(route), _, _) => Some(route.clone()),
             (None, true, Some(_)) => Some(serde_json::json!({ "provider": MOCK })),
@@ -82,6 +90,17 @@ fn only(providers: &[(String, Provider)]) -> Option<serde_json::Value> {
         [(slug, _)] => Some(serde_json::json!({ "provider": slug })),
         _ => None,
     }
+}
+
+/// Models of the settings, whole: over what is known of them by name.
+pub(crate) fn models(
+    settings: &BTreeMap<String, settings::Model>,
+) -> anyhow::Result<BTreeMap<String, ModelInfo>> {
+    let whole = settings.iter().map(|(key, entry)| {
+        let info = providers::models::configured(key, entry);
+        info.map(|info| (key.clone(), info)).map_err(|problem| anyhow::anyhow!("models.\"{key}\": {problem}"))
+    });
+    whole.collect()
 }
 
 /// One provider: what the settings say, over what the catalogue knows.

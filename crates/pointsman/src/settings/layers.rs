@@ -171,7 +171,7 @@ impl Layers<'_> {
                 self.fail(Place::Other("--set".to_owned()), "write `--set section.key=value`".to_owned());
                 continue;
             };
-            let path = key.trim().split('.').map(str::to_owned).collect();
+            let path = split(key.trim()).into_iter().map(str::to_owned).collect();
             self.lay_over(path, text, format!("--set {}", key.trim()));
         }
     }
@@ -264,7 +264,7 @@ impl Layers<'_> {
 }
 
 /// Keys that may be named without a section.
-const TOP_LEVEL: [&str; 11] = [
+const TOP_LEVEL: [&str; 12] = [
     "data_dir",
     "log",
     "http",
@@ -273,6 +273,7 @@ const TOP_LEVEL: [&str; 11] = [
     "deadlines",
     "work",
     "providers",
+    "models",
     "route",
     "sealing",
     "mock",
@@ -353,11 +354,21 @@ fn locate(table: &DeTable<'_>, path: &[&str]) -> Option<(Range<usize>, bool)> {
     Some(inner.unwrap_or((key.span(), false)))
 }
 
-/// Rules name keys with dots between; slugs of providers cannot hold one.
+/// The keys of a way with dots between. Dots between quotes belong to the key, as in `models."openai/gpt-4.1".price`.
 fn split(key: &str) -> Vec<&str> {
-    key.split('.').collect()
+    let mut quoted = false;
+    let at_dot = |c: char| {
+        quoted ^= c == '"';
+        c == '.' && !quoted
+    };
+    key.split(at_dot)
+        .map(|part| part.strip_prefix('"').and_then(|p| p.strip_suffix('"')).unwrap_or(part))
+        .collect()
 }
 
 fn dotted(path: &[&str]) -> String {
-    path.join(".")
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let quoted =
+        |part: &&str| if part.chars().all(plain) { (*part).to_owned() } else { format!("\"{part}\"") };
+    path.iter().map(quoted).collect::<Vec<_>>().join(".")
 }

@@ -19,10 +19,12 @@ use serde_json::Value;
 
 pub use crate::settings::problem::{Place, SettingsError, SettingsErrors};
 pub use crate::settings::provider::{Provider, Secret};
+pub(crate) use crate::settings::rules::MOST_MODELS;
 pub use crate::settings::sections::{
     Deadlines, Http, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect, Sealing, Storage, Work,
 };
 pub use crate::settings::units::{ByteSize, SyncInterval};
+pub use providers::models::Entry as Model;
 
 /// Everything a process is told. The default is what counts without any file.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +47,9 @@ pub struct Settings {
     /// Providers by slug.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub providers: BTreeMap<String, Provider>,
+    /// Models by provider and name, as in `openai/gpt-4o`: what differs from the models known by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, Model>,
     /// The config of requests that bring none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<Value>,
@@ -65,6 +70,7 @@ impl Default for Settings {
             deadlines: Deadlines::default(),
             work: Work::default(),
             providers: BTreeMap::new(),
+            models: BTreeMap::new(),
             route: None,
             sealing: Sealing::default(),
             mock: Mock::default(),

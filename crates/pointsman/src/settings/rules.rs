@@ -47,6 +47,7 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
     for (slug, entry) in &settings.providers {
         provider(&mut rules, slug, entry);
     }
+    models(&mut rules, settings);
     route(&mut rules, settings);
     sealing(&mut rules, settings);
     rules.0
@@ -221,6 +222,23 @@ fn provider_times(rules: &mut Rules, slug: &str, entry: &Provider) {
         // Waiting between pieces ends with the call anyway, so a long `idle` only has no effect.
         let message = format!("`{}` is longer than `{}`", key(name), key("total"));
         rules.check(name == "idle" || time <= total, &[&key(name), &key("total")], message);
+    }
+}
+
+/// The registry is one message on the broker, of which models may take a part.
+pub(crate) const MOST_MODELS: usize = 1000;
+
+fn models(rules: &mut Rules, settings: &Settings) {
+    let count = settings.models.len();
+    let message = format!(
+        "{count} models are configured, but at most {MOST_MODELS} can be: leave out those that you do not call"
+    );
+    rules.check(count <= MOST_MODELS, &["models"], message);
+    for (name, entry) in &settings.models {
+        let key = format!("models.\"{name}\"");
+        if let Err(problem) = providers::models::configured(name, entry) {
+            rules.check(false, &[&format!("{key}.price"), &key], format!("`{key}`: {problem}"));
+        }
     }
 }
 

@@ -59,6 +59,7 @@ fn the_example_is_valid_with_its_comments_taken_away() {
     assert_eq!(openai.concurrency, Some(providers::catalogue::CONCURRENCY));
     assert_eq!(openai.first_byte_timeout, Some(providers::catalogue::TIMEOUTS.first_byte));
     assert_eq!(openai.total_timeout, Some(providers::catalogue::TIMEOUTS.total));
+    assert_eq!(settings.models["openai/gpt-4o"].context_window, Some(128_000));
 }
 
 #[test]
@@ -77,8 +78,37 @@ fn every_setting_is_in_the_example() {
         headers: BTreeMap::from([("openai-organization".to_owned(), String::new())]),
         models: vec![String::new()],
     };
+    let usd = providers::models::UsdFor::default();
+    let long = providers::models::LongRates {
+        above: Some(1),
+        input: Some(usd),
+        output: Some(usd),
+        cached_input: Some(usd),
+        cache_write: Some(usd),
+    };
+    let model = Model {
+        aliases: Some(Vec::new()),
+        context_window: Some(1),
+        max_output: Some(1),
+        capabilities: Some(std::collections::BTreeSet::new()),
+        price: Some(providers::models::Rates {
+            input: Some(usd),
+            output: Some(usd),
+            cached_input: Some(usd),
+            cache_write: Some(usd),
+            reasoning: Some(usd),
+            audio_input: Some(usd),
+            audio_output: Some(usd),
+            request: Some(providers::models::UsdFor::default()),
+            image: Some(providers::models::UsdFor::default()),
+            long: Some(long),
+        }),
+        source: Some(String::new()),
+        as_of: Some(String::new()),
+    };
     let all = Settings {
         providers: BTreeMap::from([("openai".to_owned(), provider)]),
+        models: BTreeMap::from([("openai/gpt-4o".to_owned(), model)]),
         route: Some(serde_json::json!({ "strategy": { "mode": "" } })),
         ..Settings::default()
     };
@@ -174,6 +204,16 @@ fn variables_are_put_in() {
     assert_eq!(settings.http.trusted_custom_hosts, ["", "${HOST}"]);
     assert_eq!(settings.work.worker_slots, 7);
     assert_eq!(settings.providers["openai"].api_key.as_ref().unwrap().expose(), "sk-canary");
+}
+
+#[test]
+fn models_are_laid_over_those_known() {
+    let text = "[models.'openai/gpt-4.1']\nprice.output = 7\naliases = ['gpt']";
+    let settings = read(text, &env(&[]), &["models.\"openai/gpt-4.1\".price.input=1.5"]).unwrap();
+    let price = settings.models["openai/gpt-4.1"].price.unwrap();
+    assert_eq!(price.input.map(providers::models::UsdFor::dollars), Some(1.5));
+    assert_eq!(price.output.map(providers::models::UsdFor::dollars), Some(7.0));
+    assert!(format!("{settings:?}").contains("[models.\"openai/gpt-4.1\".price]"));
 }
 
 #[test]

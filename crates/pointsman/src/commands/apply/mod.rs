@@ -18,6 +18,7 @@ use crate::output::{BAD, BOLD, GOOD, Output, styled};
 use crate::settings::Settings;
 use documents::{Document, Found, Reader};
 use fields::Kind;
+pub(crate) use plan::moment;
 use plan::{Action, Change};
 
 /// The long help of `pointsman apply`.

@@ -271,7 +271,7 @@ fn instant(value: &Value) -> Option<i128> {
 }
 
 /// A date as milliseconds since 1970.
-pub(super) fn moment(text: &str) -> Option<i128> {
+pub(crate) fn moment(text: &str) -> Option<i128> {
     OffsetDateTime::parse(text, &Rfc3339).ok().map(|date| date.unix_timestamp_nanos() / 1_000_000)
 }
 

@@ -1,21 +1,62 @@
 //! Drives the route decision with made-up attempts on a made-up clock.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::config::Target;
 use domain::event::decisions;
+use domain::health::NoHealth;
+use domain::model::Models;
 use domain::next::{self, Next, OnLost, Refusal, View};
-use domain::{Attempt, Config, Timestamp};
+use domain::{Attempt, Config, ErrorClass, Lane, Operation, RequestFacts, Timestamp};
+use serde_json::{Map, Value};
 
 use super::outcomes::Outcome;
 use super::reason;
+
+/// The request that is routed.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) operation: Operation,
+    pub(super) lane: Lane,
+    pub(super) model: Option<String>,
+    pub(super) body: Value,
+    pub(super) bytes: usize,
+    pub(super) metadata: Map<String, Value>,
+    pub(super) headers: BTreeMap<String, String>,
+    /// When it comes.
+    pub(super) at: Timestamp,
+    /// Time that it has.
+    pub(super) timeout: Duration,
+    /// Randomness of its decisions.
+    pub(super) seed: u64,
+}
+
+impl Request {
+    fn facts(&self) -> RequestFacts<'_> {
+        RequestFacts {
+            operation: self.operation,
+            lane: self.lane,
+            path: self.operation.http_path(),
+            model: self.model.as_deref(),
+            params: Some(&self.body),
+            body_bytes: self.bytes,
+            metadata: Some(&self.metadata),
+            headers: &self.headers,
+            key_id: None,
+            accepted_at: self.at,
+        }
+    }
+}
 
 /// What was decided, in order, and how it ended.
 #[derive(Debug)]
 pub(super) struct Run<'c> {
     pub(super) steps: Vec<Step<'c>>,
     pub(super) end: End,
+    /// Why it ended like this.
+    pub(super) why: Vec<String>,
     /// Headers that the answer would carry.
     pub(super) headers: BTreeMap<&'static str, String>,
     pub(super) took: Duration,
@@ -23,8 +64,18 @@ pub(super) struct Run<'c> {
 
 #[derive(Debug)]
 pub(super) enum Step<'c> {
-    Call { attempt: Attempt, target: &'c Target, after: Duration, why: String },
+    Call(Box<Call<'c>>),
     Park { after: Duration },
+}
+
+/// One call, and what came of it.
+#[derive(Debug)]
+pub(super) struct Call<'c> {
+    pub(super) attempt: Attempt,
+    pub(super) target: Cow<'c, Target>,
+    /// The wait before it.
+    pub(super) after: Duration,
+    pub(super) why: Vec<String>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -43,40 +94,59 @@ pub(super) enum End {
     },
 }
 
-/// Plays the outcomes one after the other. The clock starts at 0 and moves by waits and by the time that attempts take.
-pub(super) fn run<'c>(config: &'c Config, outcomes: &[Outcome], seed: u64, timeout: Duration) -> Run<'c> {
+/// Plays the outcomes one after the other. The clock moves by waits and by the time that attempts take; every target is
+/// taken for healthy.
+pub(super) fn run<'c>(
+    config: &'c Config,
+    request: &Request,
+    outcomes: &[Outcome],
+    models: &(dyn Models + Sync),
+) -> Run<'c> {
     let mut outcomes = outcomes.iter().cloned();
-    let mut steps = Vec::new();
-    let mut attempts: Vec<Attempt> = Vec::new();
-    let deadline = Timestamp(0).plus(timeout);
-    let (mut now, mut number) = (Timestamp(0), 0);
-    let end = loop {
-        let view = View { now, deadline, seed, cancelled: false, on_lost: OnLost::default() };
-        match next::next(config, &attempts, &view) {
+    let (mut steps, mut attempts) = (Vec::new(), Vec::<Attempt>::new());
+    let (mut now, mut number) = (request.at, 0);
+    let deadline = now.plus(request.timeout);
+    let (end, why) = loop {
+        let view = View {
+            now,
+            deadline,
+            seed: request.seed,
+            cancelled: false,
+            on_lost: OnLost::default(),
+            health: &NoHealth,
+            models,
+        };
+        let decision = next::next(config, &request.facts(), &attempts, &view);
+        let mut why: Vec<String> = decision.why.iter().map(ToString::to_string).collect();
+        match decision.next {
             Next::Call { target, after } => {
                 let Some(outcome) = outcomes.next() else {
-                    break End::Open { path: target.path.clone(), after };
+                    break (End::Open { path: target.path.clone(), after }, why);
                 };
                 number += 1;
-                let attempt = attempt(number, target, now.plus(after), outcome);
+                let attempt = attempt(number, &target, now.plus(after), outcome);
                 now = attempt.finished_at;
                 attempts.push(attempt.clone());
-                steps.push(Step::Call { attempt, target, after, why: why(&attempts) });
+                if why.is_empty() {
+                    why.extend(plain(&attempts));
+                }
+                steps.push(Step::Call(Box::new(Call { attempt, target, after, why })));
             }
             Next::Park { after } => {
                 now = now.plus(after);
                 steps.push(Step::Park { after });
                 // Parked requests forget full queues, so that they are asked again.
-                attempts.retain(|a| a.error != Some(domain::ErrorClass::QueueFull));
+                attempts.retain(|a| a.error != Some(ErrorClass::QueueFull));
             }
             Next::Answer(index) => {
                 let attempt = &attempts[index];
-                break End::Answer { attempt: attempt.number, status: next::effective_status(attempt) };
+                let status = next::effective_status(attempt);
+                break (End::Answer { attempt: attempt.number, status }, why);
             }
-            Next::GiveUp(refusal) => break End::GiveUp { why: refused(refusal) },
+            Next::GiveUp(refusal) => break (End::GiveUp { why: refused(refusal) }, why),
         }
     };
-    Run { headers: headers(config, &attempts, &end), steps, end, took: now.since(Timestamp(0)) }
+    Run { headers: headers(config, &attempts, &end), steps, end, why, took: now.since(request.at) }
 }
 
 fn attempt(number: u32, target: &Target, start: Timestamp, outcome: Outcome) -> Attempt {
@@ -84,10 +154,10 @@ fn attempt(number: u32, target: &Target, start: Timestamp, outcome: Outcome) -> 
     outcome.into(Attempt::new(number, &target.path, &target.provider, start, end))
 }
 
-/// Why the last attempt was made.
-fn why(attempts: &[Attempt]) -> String {
+/// Why the last attempt was made, where nothing had to be chosen.
+fn plain(attempts: &[Attempt]) -> Option<String> {
     let before = attempts.len().checked_sub(2).map(|index| &attempts[index]);
-    decisions(attempts).last().map(|decision| reason(decision, before)).unwrap_or_default()
+    decisions(attempts).last().map(|decision| reason(decision, before))
 }
 
 fn refused(refusal: Refusal) -> &'static str {
@@ -95,6 +165,7 @@ fn refused(refusal: Refusal) -> &'static str {
         Refusal::Expired => "the deadline passed",
         Refusal::Cancelled => "the caller cancelled",
         Refusal::NoTarget => "the config leads nowhere",
+        Refusal::NoMatch => "no condition holds, and there is no default",
     }
 }
 
@@ -111,17 +182,33 @@ fn headers(config: &Config, attempts: &[Attempt], end: &End) -> BTreeMap<&'stati
 #[cfg(test)]
 mod tests {
     use domain::config::HeaderOptions;
+    use domain::model::NoModels;
     use serde_json::json;
 
     use super::super::outcomes;
     use super::*;
 
+    fn request() -> Request {
+        Request {
+            operation: Operation::Chat,
+            lane: Lane::Interactive,
+            model: Some("any".to_owned()),
+            body: json!({ "model": "any", "messages": [] }),
+            bytes: 40,
+            metadata: Map::new(),
+            headers: BTreeMap::new(),
+            at: Timestamp(1000),
+            timeout: Duration::from_secs(60),
+            seed: 1,
+        }
+    }
+
     #[track_caller]
-    fn check(config: &serde_json::Value, list: &str, calls: &[(&str, u64)], end: &End) {
+    fn check(config: &Value, list: &str, calls: &[(&str, u64)], end: &End) {
         let config = Config::parse(&config.to_string(), &HeaderOptions::default()).unwrap();
-        let run = run(&config, &outcomes::parse(list).unwrap(), 1, Duration::from_secs(60));
+        let run = run(&config, &request(), &outcomes::parse(list).unwrap(), &NoModels);
         let made = run.steps.iter().filter_map(|step| match step {
-            Step::Call { attempt, .. } => Some((attempt.path.as_str(), attempt.started_at.0)),
+            Step::Call(call) => Some((call.attempt.path.as_str(), call.attempt.started_at.0 - 1000)),
             Step::Park { .. } => None,
         });
         assert_eq!(made.collect::<Vec<_>>(), calls);

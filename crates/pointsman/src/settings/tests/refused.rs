@@ -213,6 +213,25 @@ x-bad = "a\nb"
 }
 
 #[test]
+fn impossible_models() {
+    let text = r#"[models.gpt]
+context_window = 1
+[models."local/llama"]
+price.input = 1
+[models."openai/gpt-4.1"]
+price.input = -1
+price.outptu = 1
+capabilities = ["chat", "visoin"]
+max_output = "many"
+"#;
+    refuses(text, &[]);
+    let many: String = (0..1001).map(|n| format!("[models.'a/{n}']\n")).collect();
+    let message = "pointsman.toml:1:1: 1001 models are configured, but at most 1000 can be: \
+                   leave out those that you do not call";
+    refuses(&many, &[message]);
+}
+
+#[test]
 fn impossible_routes_and_keys() {
     refuses(
         "route = 'openai'",
