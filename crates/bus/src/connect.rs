@@ -99,6 +99,15 @@ impl From<async_nats::Message> for CoreMessage {
     }
 }
 
+/// Why a question has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Nobody listens.
+    Nobody,
+    /// It did not come in time.
+    Late,
+}
+
 /// Messages of a subject, as they come.
 pub struct Subscription(async_nats::Subscriber);
 
@@ -207,15 +216,28 @@ impl Bus {
     }
 
     /// Asks and waits for one answer. None: nobody answered in time, or nobody listens.
+    pub async fn ask(&self, subject: String, payload: Bytes, patience: Duration) -> Option<CoreMessage> {
+        self.question(subject, payload, patience).await.ok()
+    }
+
+    /// Asks and waits for one answer.
     ///
     /// Not the client's own `request`, which keeps an entry for ever when no answer comes.
-    pub async fn ask(&self, subject: String, payload: Bytes, patience: Duration) -> Option<CoreMessage> {
+    pub async fn question(
+        &self,
+        subject: String,
+        payload: Bytes,
+        patience: Duration,
+    ) -> Result<CoreMessage, Unanswered> {
         let inbox = self.client.new_inbox();
-        let mut answers = self.client.subscribe(inbox.clone()).await.ok()?;
-        self.client.publish_with_reply(subject, inbox, payload).await.ok()?;
-        let message = tokio::time::timeout(patience, answers.next()).await.ok()??;
-        let message = CoreMessage::from(message);
-        (!message.no_responders).then_some(message)
+        let asked = async {
+            let mut answers = self.client.subscribe(inbox.clone()).await.ok()?;
+            self.client.publish_with_reply(subject, inbox, payload).await.ok()?;
+            answers.next().await
+        };
+        let message = tokio::time::timeout(patience, asked).await.map_err(|_| Unanswered::Late)?;
+        let message = CoreMessage::from(message.ok_or(Unanswered::Late)?);
+        if message.no_responders { Err(Unanswered::Nobody) } else { Ok(message) }
     }
 
     /// Hands everything over and closes.

@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod audit;
 pub mod bodies;
 mod clock;
 mod connect;
@@ -26,7 +27,7 @@ pub mod work;
 pub use async_nats::HeaderMap as Headers;
 
 pub use crate::clock::Clock;
-pub use crate::connect::{Bus, CoreMessage, Link, Options, Subscription};
+pub use crate::connect::{Bus, CoreMessage, Link, Options, Subscription, Unanswered};
 pub use crate::publish::{Put, PutError};
 pub use crate::topology::TopologyError;
 

@@ -15,7 +15,7 @@ use tracing::{debug, error, warn};
 use crate::state::ReadError;
 use crate::{Bus, Put, PutError, header, subject};
 
-const BUCKET_STREAM: &str = "KV_llm_policy";
+pub(crate) const BUCKET_STREAM: &str = "KV_llm_policy";
 
 /// Records read with one question.
 const BATCH: usize = 1000;
@@ -56,7 +56,8 @@ impl PolicyView {
         self.applied.subscribe()
     }
 
-    fn apply(&self, key: &str, sequence: u64, payload: &[u8]) {
+    /// Takes one record in, as it came from the store. Records may come twice and late.
+    pub fn apply(&self, key: &str, sequence: u64, payload: &[u8]) {
         match self.index.write().apply(key, sequence, payload) {
             Change::Changed(key) => debug!(%key, sequence, "policy changed"),
             Change::Old => {}
@@ -79,6 +80,13 @@ pub struct PolicyRecord {
     pub sequence: u64,
     /// Its JSON; empty: removed.
     pub payload: Bytes,
+}
+
+/// A message as a direct question finds it.
+pub(crate) struct Direct {
+    pub(crate) subject: String,
+    pub(crate) sequence: u64,
+    pub(crate) payload: Bytes,
 }
 
 impl Bus {
@@ -137,7 +145,15 @@ impl Bus {
                     (Some(sequence), Some(key)) if sequence == view.applied() + 1 => {
                         view.apply(key, sequence, &message.payload);
                     }
-                    (Some(sequence), Some(_)) if sequence <= view.applied() => {}
+                    // The audit entry of a change has a sequence of its own, so that there is a gap before most changes.
+                    (Some(sequence), Some(_)) => {
+                        if !self.policy_reached(&view, sequence, PATIENCE).await {
+                            warn!(
+                                sequence,
+                                "the broker does not have a change that it told of; trying again later"
+                            );
+                        }
+                    }
                     _ => self.catch_up(&view).await,
                 }
             }
@@ -147,6 +163,22 @@ impl Bus {
     /// Reads everything once; for whoever needs it before it starts.
     pub async fn load_policy(&self, view: &PolicyView) -> Result<(), ReadError> {
         self.read_policy_after(view).await
+    }
+
+    /// Brings `view` to a sequence at least. False: it is not there after `patience`, as when a replica lags.
+    pub async fn policy_reached(&self, view: &PolicyView, sequence: u64, patience: Duration) -> bool {
+        let until = tokio::time::Instant::now() + patience;
+        while view.applied() < sequence {
+            self.catch_up(view).await;
+            if view.applied() >= sequence {
+                break;
+            }
+            if tokio::time::Instant::now() >= until {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        true
     }
 
     async fn catch_up(&self, view: &PolicyView) {
@@ -171,24 +203,38 @@ impl Bus {
 
     /// The records from a sequence on, in order, at most [`BATCH`].
     async fn policy_batch(&self, from: u64) -> Result<Vec<PolicyRecord>, ReadError> {
-        let failed = |reason: String| ReadError::new(BUCKET_STREAM, reason);
+        let question =
+            serde_json::json!({ "seq": from, "next_by_subj": subject::POLICY_ALL, "batch": BATCH });
+        let found = self.direct(BUCKET_STREAM, &question).await?;
+        let record = |message: Direct| {
+            let key = subject::parse_policy(&message.subject)?.to_owned();
+            Some(PolicyRecord { key, sequence: message.sequence, payload: message.payload })
+        };
+        Ok(found.into_iter().filter_map(record).collect())
+    }
+
+    /// Messages of a stream, as a direct question of several asks for them.
+    pub(crate) async fn direct(
+        &self,
+        stream: &str,
+        question: &serde_json::Value,
+    ) -> Result<Vec<Direct>, ReadError> {
+        let failed = |reason: String| ReadError::new(stream, reason);
         let inbox = self.client.new_inbox();
         let mut answers =
             self.client.subscribe(inbox.clone()).await.map_err(|err| failed(err.to_string()))?;
-        let question =
-            serde_json::json!({ "seq": from, "next_by_subj": subject::POLICY_ALL, "batch": BATCH });
         self.client
-            .publish_with_reply(subject::direct_get(BUCKET_STREAM), inbox, Bytes::from(question.to_string()))
+            .publish_with_reply(subject::direct_get(stream), inbox, Bytes::from(question.to_string()))
             .await
             .map_err(|err| failed(err.to_string()))?;
-        let mut records = Vec::new();
+        let mut found = Vec::new();
         loop {
             let answer = tokio::time::timeout(PATIENCE, answers.next()).await;
             let answer = answer.map_err(|_| failed("timed out".to_owned()))?;
             let answer = answer.ok_or_else(|| failed("connection closed".to_owned()))?;
             match answer.status {
                 // End of the batch, and nothing from there on.
-                Some(status) if [204, 404].contains(&status.as_u16()) => return Ok(records),
+                Some(status) if [204, 404].contains(&status.as_u16()) => return Ok(found),
                 Some(status) if status != StatusCode::OK => {
                     return Err(failed(answer.description.unwrap_or_else(|| status.to_string())));
                 }
@@ -196,11 +242,10 @@ impl Bus {
             }
             let headers = answer.headers.as_ref();
             let sequence = header(headers, "Nats-Sequence").and_then(|s| s.parse().ok());
-            let key = header(headers, "Nats-Subject").and_then(subject::parse_policy);
-            let (Some(sequence), Some(key)) = (sequence, key) else {
+            let (Some(sequence), Some(subject)) = (sequence, header(headers, "Nats-Subject")) else {
                 return Err(failed("the broker's answer has no sequence".to_owned()));
             };
-            records.push(PolicyRecord { key: key.to_owned(), sequence, payload: answer.payload });
+            found.push(Direct { subject: subject.to_owned(), sequence, payload: answer.payload });
         }
     }
 }

@@ -150,12 +150,17 @@ fn classify(err: PublishError) -> PutError {
 fn classify_code(err: &PublishError) -> PutError {
     let source = std::error::Error::source(err).and_then(|s| s.downcast_ref::<jetstream::Error>());
     let Some(source) = source else { return PutError::Unavailable(err.to_string()) };
-    match source.error_code().0 {
+    refusal(source.error_code().0, source.to_string())
+}
+
+/// What the broker's refusal of a message means, by its code and words.
+pub(crate) fn refusal(code: u64, words: String) -> PutError {
+    match code {
         code::WRONG_LAST_SEQUENCE | code::WRITE_IN_FLIGHT => PutError::Conflict,
-        code::MAXIMUM_EXCEEDED if source.to_string().contains("bytes") => PutError::StorageFull,
+        code::MAXIMUM_EXCEEDED if words.contains("bytes") => PutError::StorageFull,
         code::MAXIMUM_EXCEEDED => PutError::BacklogFull,
         code::INSUFFICIENT_RESOURCES | code::STORAGE_EXCEEDED => PutError::StorageFull,
-        code::HEADERS_TOO_LARGE | code::MESSAGE_TOO_LARGE => PutError::TooLarge(source.to_string()),
-        _ => PutError::Unavailable(source.to_string()),
+        code::HEADERS_TOO_LARGE | code::MESSAGE_TOO_LARGE => PutError::TooLarge(words),
+        _ => PutError::Unavailable(words),
     }
 }

@@ -1,4 +1,4 @@
-//! The request-reply door: a NATS micro service, so that discovery, ping and stats work.
+//! Request-reply doors: NATS micro services, so that discovery, ping and stats work.
 
 use std::collections::HashMap;
 
@@ -21,20 +21,39 @@ pub struct Question(Request);
 impl Bus {
     /// Offers the request-reply door; several gateways share the questions.
     pub async fn serve(&self, version: &str) -> anyhow::Result<Service> {
-        let failed = |err: async_nats::Error| anyhow::anyhow!("offer the request-reply service: {err}");
+        let operations = HashMap::from([("operations".to_owned(), Self::operations())]);
+        let what = "Ask a language model: subjects llm.ask.<operation>, payload as in the OpenAI API";
+        self.offer_service("pointsman", version, what, ("ask", subject::ASK_ALL), operations).await
+    }
+
+    /// Offers the admin API; several processes share the questions.
+    pub async fn serve_admin(&self, version: &str) -> anyhow::Result<Service> {
+        let what = "Administer configs, virtual keys, API keys and workspaces";
+        self.offer_service("pointsman-admin", version, what, ("admin", subject::ADMIN), HashMap::new()).await
+    }
+
+    async fn offer_service(
+        &self,
+        name: &str,
+        version: &str,
+        description: &str,
+        (endpoint, subject): (&str, &str),
+        metadata: HashMap<String, String>,
+    ) -> anyhow::Result<Service> {
+        let failed = |err: async_nats::Error| anyhow::anyhow!("offer the service {name}: {err}");
         let service = self
             .client
             .service_builder()
-            .description("Ask a language model: subjects llm.ask.<operation>, payload as in the OpenAI API")
-            .metadata(HashMap::from([("operations".to_owned(), Self::operations())]))
-            .start("pointsman", version)
+            .description(description)
+            .metadata(metadata.clone())
+            .start(name, version)
             .await
             .map_err(failed)?;
         let endpoint = service
             .endpoint_builder()
-            .name("ask")
-            .metadata(HashMap::from([("operations".to_owned(), Self::operations())]))
-            .add(subject::ASK_ALL)
+            .name(endpoint)
+            .metadata(metadata)
+            .add(subject)
             .await
             .map_err(failed)?;
         Ok(Service { _service: service, endpoint })

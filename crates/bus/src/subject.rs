@@ -209,6 +209,24 @@ pub(crate) fn parse_policy_live(subject: &str) -> Option<&str> {
     subject.strip_prefix("llm.live.policy.")
 }
 
+/// The audit entry of a change.
+pub(crate) fn audit(workspace: &Workspace, entry: &RequestId) -> String {
+    format!("llm.audit.{workspace}.{entry}")
+}
+
+/// All audit entries, or those of one workspace.
+pub(crate) fn audit_all(workspace: Option<&Workspace>) -> String {
+    workspace.map_or("llm.audit.>".to_owned(), |workspace| format!("llm.audit.{workspace}.>"))
+}
+
+/// What was answered to a question that may be sent twice; `place` is a hash.
+pub(crate) fn once(place: &str) -> String {
+    format!("llm.once.{place}")
+}
+
+/// Questions to the admin API.
+pub const ADMIN: &str = "llm.lookup.admin";
+
 /// Asks the broker for messages of a stream without going through a consumer.
 pub(crate) fn direct_get(stream: &str) -> String {
     format!("$JS.API.DIRECT.GET.{stream}")

@@ -255,6 +255,7 @@ fn differs(found: &Config, wanted: &Config) -> bool {
         || found.num_replicas != wanted.num_replicas
         || found.discard != wanted.discard
         || found.discard_new_per_subject != wanted.discard_new_per_subject
+        || found.allow_atomic_publish != wanted.allow_atomic_publish
         || found.allow_message_ttl != wanted.allow_message_ttl
         || found.allow_message_schedules != wanted.allow_message_schedules
         || found.republish != wanted.republish

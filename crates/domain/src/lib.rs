@@ -2,7 +2,9 @@
 
 #![warn(missing_docs)]
 
+pub mod admin;
 pub mod attempt;
+pub mod audit;
 pub mod breaker;
 pub mod config;
 pub mod envelope;

@@ -101,7 +101,8 @@ pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-fn start(
+/// An answer with these headers; those that belong to the connection are left out.
+pub(crate) fn start(
     status: u16,
     content_type: &str,
     passed_on: &BTreeMap<String, String>,

@@ -1,7 +1,7 @@
 //! What all requests of this process share, and the helpers that keep it current.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus::Subscription;
@@ -25,6 +25,8 @@ pub(crate) struct Gateway {
     pub(crate) id: String,
     pub(crate) board: Board,
     pub(crate) metrics: Printer,
+    /// Sequence of the newest change of the policy that somebody made through this process.
+    pub(crate) policy_seen: AtomicU64,
     /// Frames for this process arrive.
     listening: AtomicBool,
     /// The broker's storage is too full to accept more.
@@ -38,7 +40,9 @@ impl Gateway {
         let replies = ctx.bus().subscribe(bus::subject::reply_all(&id)).await?;
         let board = Board::default();
         let (listening, full) = (AtomicBool::new(true), AtomicBool::new(false));
-        let gateway = Arc::new(Self { ctx: ctx.clone(), options, id, board, metrics, listening, full });
+        let policy_seen = AtomicU64::new(0);
+        let gateway =
+            Arc::new(Self { ctx: ctx.clone(), options, id, board, metrics, policy_seen, listening, full });
         ctx.helper("replies", Arc::clone(&gateway).hand_out(replies));
         ctx.helper("reconnects", Arc::clone(&gateway).watch_link());
         ctx.helper("admission", Arc::clone(&gateway).watch_storage());

@@ -3,7 +3,9 @@
 //! A request is checked, its credentials are sealed, it is published; its answer comes back in frames on this
 //! process's own reply subject. What frames leave open is read from the stored result.
 
+mod access;
 mod admin;
+mod admin_door;
 mod answer;
 mod assembly;
 mod board;
@@ -32,6 +34,7 @@ use role::Ctx;
 use telemetry::metric::{self, Printer};
 use tokio::net::TcpListener;
 
+pub use crate::access::{Access, AuthMode};
 use crate::body::Body;
 use crate::gateway::Gateway;
 pub use crate::options::{OnDisconnect, Options};
@@ -81,6 +84,7 @@ async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<B
         Ok(Route::Request(id)) => ("requests", requests::show(&gateway, id).await),
         Ok(Route::Answer(id)) => ("requests", requests::result(&gateway, id).await),
         Ok(Route::Cancel(id)) => ("requests", requests::cancel(&gateway, id).await),
+        Ok(Route::Admin) => ("admin", admin_door::forward(&gateway, request).await),
         Ok(Route::Health) => ("admin", admin::health()),
         Ok(Route::Ready) => ("admin", admin::ready(gateway.not_ready())),
         Ok(Route::Metrics) => ("admin", admin::metrics(&gateway.metrics)),

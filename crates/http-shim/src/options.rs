@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::access::Access;
+
 /// What becomes of a request whose caller went away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDisconnect {
@@ -31,6 +33,8 @@ pub struct Options {
     pub storage_percent: u8,
     /// How long new connections are still accepted after the order to stop, so that balancers can notice.
     pub drain_grace: Duration,
+    /// How callers are told apart.
+    pub access: Access,
 }
 
 impl Default for Options {
@@ -44,6 +48,7 @@ impl Default for Options {
             trusted_hosts: domain::host::DEFAULT_TRUSTED.iter().map(|host| (*host).to_owned()).collect(),
             storage_percent: 70,
             drain_grace: Duration::from_secs(1),
+            access: Access::default(),
         }
     }
 }

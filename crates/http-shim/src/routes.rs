@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use domain::{ApiError, Operation};
 use http::Method;
 
+use crate::admin_door;
+
 /// Where a request leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
@@ -20,6 +22,8 @@ pub(crate) enum Route<'a> {
     Answer(&'a str),
     /// Cancelling a request.
     Cancel(&'a str),
+    /// The admin API, whatever the method.
+    Admin,
     /// Whether the process lives.
     Health,
     /// Whether the process can serve.
@@ -39,6 +43,7 @@ pub(crate) enum Miss {
 
 const PATHS: &str = "POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, GET /v1/models, \
                      GET /v1/models/{model}, GET and DELETE /v1/requests/{id}, GET /v1/requests/{id}/result, \
+                     the admin API (GET /v1/openapi.json, GET /admin), \
                      GET /health, GET /ready, GET /metrics";
 
 impl Miss {
@@ -74,6 +79,7 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Miss
         "/health" => return get(Route::Health),
         "/ready" => return get(Route::Ready),
         "/metrics" => return get(Route::Metrics),
+        path if admin_door::owns(path) => return Ok(Route::Admin),
         _ => {}
     }
     if let Some(model) = path.strip_prefix("/v1/models/").filter(|model| !model.is_empty()) {
@@ -135,6 +141,7 @@ mod tests {
         check(&get, "/v1/requests/r1", Ok(Route::Request("r1")));
         check(&get, "/v1/requests/r1/result", Ok(Route::Answer("r1")));
         check(&delete, "/v1/requests/r1", Ok(Route::Cancel("r1")));
+        check(&delete, "/v1/configs/pc-a", Ok(Route::Admin));
         check(&Method::HEAD, "/health", Ok(Route::Health));
         check(&get, "/ready", Ok(Route::Ready));
         check(&get, "/metrics", Ok(Route::Metrics));

@@ -103,9 +103,13 @@ where
     if let Err(err) = stream.set_nodelay(true) {
         debug!(%err, "could not set TCP_NODELAY");
     }
+    let peer = stream.peer_addr().ok();
     let begun = Arc::new(Begun::default());
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         begun.set();
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         let answered = handler(request);
         let draining = ctx.draining();
         async move {

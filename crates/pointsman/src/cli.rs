@@ -112,6 +112,8 @@ pub enum Command {
 pub enum Role {
     /// HTTP API and request-reply door
     HttpShim,
+    /// Answers the admin API: configs, virtual keys, API keys, workspaces
+    AdminApi,
     /// Decides where requests go
     Router,
     /// Calls providers
@@ -119,8 +121,8 @@ pub enum Role {
 }
 
 impl Role {
-    /// Every role, in the order of a request's way.
-    pub const ALL: &'static [Self] = &[Self::HttpShim, Self::Router, Self::ProviderWorker];
+    /// Every role, in the order in which requests come to them.
+    pub const ALL: &'static [Self] = &[Self::HttpShim, Self::AdminApi, Self::Router, Self::ProviderWorker];
 }
 
 #[derive(Debug, Args)]
@@ -313,7 +315,7 @@ mod tests {
 
     #[test]
     fn roles_are_all_none_or_a_list() {
-        assert_eq!(parse_roles("all").unwrap().len(), 3);
+        assert_eq!(parse_roles("all").unwrap().len(), 4);
         assert!(parse_roles("none").unwrap().is_empty());
         assert_eq!(parse_roles("router, http-shim").unwrap(), [Role::Router, Role::HttpShim]);
         assert!(parse_roles("rooter").unwrap_err().to_string().contains("provider-worker"));

@@ -107,6 +107,11 @@ impl Roles {
                     ended
                 });
             }
+            Role::AdminApi => {
+                let ctx = self.ctx(admin_api::NAME, known, &self.workers);
+                let options = admin_options(settings);
+                self.tasks.spawn(role::run(ctx, |ctx| admin_api::run(ctx, options)));
+            }
             Role::Router => {
                 let ctx = self.ctx(router::NAME, known, &self.workers);
                 let options = router_options(settings);
@@ -194,6 +199,16 @@ fn http_options(settings: &Settings) -> http_shim::Options {
         trusted_hosts: settings.http.trusted_custom_hosts.clone(),
         storage_percent: settings.limits.storage_percent,
         drain_grace: Duration::from_secs(1),
+        access: http_shim::Access::default(),
+    }
+}
+
+fn admin_options(settings: &Settings) -> admin_api::Options {
+    admin_api::Options {
+        secret: None,
+        trusted_hosts: settings.http.trusted_custom_hosts.clone(),
+        allowed_env: Vec::new(),
+        secret_dir: None,
     }
 }
 

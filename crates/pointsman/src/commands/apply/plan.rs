@@ -80,7 +80,10 @@ pub(super) fn compare(
     resend_secrets: bool,
 ) -> Option<Change> {
     let mut wanted = document.spec.clone();
-    wanted.insert("managed_by".to_owned(), json!(owner));
+    // Workspaces are never pruned, so that it does not matter who keeps them.
+    if document.kind != Kind::Workspace {
+        wanted.insert("managed_by".to_owned(), json!(owner));
+    }
     let mut change = Change {
         action: Action::Create,
         kind: document.kind,

@@ -1,0 +1,98 @@
+//! What a question comes to: something found, or a change to be stored.
+
+use bus::audit::Write;
+use bytes::Bytes;
+use domain::audit::Filter;
+use domain::policy::Key;
+use domain::{Timestamp, Workspace};
+use serde::Serialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::call::Page;
+
+/// What a question comes to.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A document; with a revision if it is one entity.
+    Found(Value, Option<u64>),
+    /// Text of another type.
+    Text(&'static str, &'static str),
+    /// A change, to be stored first.
+    Change(Box<Plan>),
+    /// Audit entries, to be read first.
+    Audit(Filter, Page),
+}
+
+/// A change as it is to be stored. The last write is that of the entity itself.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) writes: Vec<Write>,
+    pub(crate) subject: Subject,
+    pub(crate) verb: &'static str,
+    /// How the entity looked, as callers see it; null: it was not there.
+    pub(crate) before: Value,
+    pub(crate) after: Value,
+    pub(crate) status: u16,
+    pub(crate) reply: Value,
+    /// Shown once and kept nowhere: fields of the reply that are not remembered for repeated questions.
+    pub(crate) once: Vec<(&'static str, String)>,
+}
+
+/// What a change is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    pub(crate) resource: &'static str,
+    pub(crate) id: String,
+    pub(crate) workspace: Workspace,
+}
+
+impl Plan {
+    pub(crate) fn new(
+        subject: Subject,
+        verb: &'static str,
+        (before, after): (Value, Value),
+        writes: Vec<Write>,
+    ) -> Self {
+        Self { writes, subject, verb, before, status: 200, reply: after.clone(), after, once: Vec::new() }
+    }
+
+    pub(crate) fn replying(mut self, status: u16, reply: Value) -> Answer {
+        (self.status, self.reply) = (status, reply);
+        Answer::Change(Box::new(self))
+    }
+}
+
+/// A record to write.
+pub(crate) fn write(key: Key, record: &impl Serialize, expected: Option<u64>) -> Write {
+    let payload = serde_json::to_vec(record).expect("records have string keys and write to memory");
+    Write { key, payload: Bytes::from(payload), expected: expected.unwrap_or(0) }
+}
+
+/// An entity in the older of Portkey's envelopes.
+pub(crate) fn success(data: Value) -> Value {
+    json!({ "success": true, "data": data })
+}
+
+/// Puts the revision into a body: into `data` where there is one.
+pub(crate) fn stamp(mut body: Value, revision: u64) -> Value {
+    let place = if body["data"].is_object() { &mut body["data"] } else { &mut body };
+    if let Some(map) = place.as_object_mut().filter(|map| !map.is_empty()) {
+        map.insert("revision".to_owned(), json!(revision));
+    }
+    body
+}
+
+/// One page of a list in Portkey's envelope.
+pub(crate) fn list<T>(all: Vec<T>, page: Page, show: impl Fn(T) -> Value) -> Answer {
+    let total = all.len();
+    let data: Vec<Value> = all.into_iter().skip(page.start()).take(page.size).map(show).collect();
+    Answer::Found(json!({ "object": "list", "success": true, "total": total, "data": data }), None)
+}
+
+/// `2026-01-31T12:00:00.000Z`.
+pub(crate) fn date(at: Timestamp) -> Value {
+    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000);
+    json!(at.ok().and_then(|at| at.format(&Rfc3339).ok()))
+}

@@ -1,0 +1,194 @@
+//! Bodies as types: unknown keys are refused with the nearest known one, wrong values with their place.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use domain::policy::{Caps, Defaults};
+use domain::{Slug, Timestamp, Workspace};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::call::Call;
+use crate::refusal::Refusal;
+
+/// Reads a body.
+pub(crate) fn read<T: DeserializeOwned + JsonSchema>(body: &Value) -> Result<T, Refusal> {
+    let Some(map) = body.as_object() else {
+        return Err(Refusal::invalid(
+            "body",
+            "the body is not a JSON object; send one, as in `{\"name\": \"…\"}`",
+        ));
+    };
+    let schema = schemars::schema_for!(T);
+    let known: Vec<&str> = schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .map(|properties| properties.keys().map(String::as_str).collect())
+        .unwrap_or_default();
+    if let Some(unknown) = map.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(Refusal::invalid(
+            unknown,
+            format!("`{unknown}` is unknown here; {}", suggest(unknown, &known)),
+        ));
+    }
+    serde_path_to_error::deserialize(body).map_err(|err| {
+        let path = err.path().to_string();
+        let reason = err.into_inner();
+        match path.as_str() {
+            "." => Refusal::invalid("body", format!("the body: {reason}")),
+            path => Refusal::invalid(path, format!("`{path}`: {reason}")),
+        }
+    })
+}
+
+fn suggest(unknown: &str, known: &[&str]) -> String {
+    let nearest = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown)));
+    match nearest.filter(|near| strsim::jaro_winkler(near, unknown) > 0.8) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("understood: {}", known.join(", ")),
+    }
+}
+
+/// A field that may be left as it is, cleared with `null`, or set.
+pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    d: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(d).map(Some)
+}
+
+/// A point in time: RFC 3339 text or milliseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct When(pub(crate) Timestamp);
+
+/// Reads a point in time.
+pub(crate) fn parse_when(text: &str) -> Option<Timestamp> {
+    if let Ok(ms) = text.parse() {
+        return Some(Timestamp(ms));
+    }
+    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok().map(Timestamp)
+}
+
+impl<'de> Deserialize<'de> for When {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let at = match Value::deserialize(deserializer)? {
+            Value::Number(ms) => ms.as_u64().map(Timestamp),
+            Value::String(text) => parse_when(&text),
+            _ => None,
+        };
+        let fix = "not a point in time; write `2027-01-31T12:00:00Z` or milliseconds since 1970";
+        at.map(Self).ok_or_else(|| D::Error::custom(fix))
+    }
+}
+
+impl JsonSchema for When {
+    fn schema_name() -> Cow<'static, str> {
+        "When".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A point in time: RFC 3339 text or milliseconds since 1970.",
+            "oneOf": [{ "type": "string", "format": "date-time" }, { "type": "integer", "minimum": 0 }],
+        })
+    }
+}
+
+/// `true`, `false`, 1 or 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flag(pub(crate) bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Bool(flag) => Ok(Self(flag)),
+            Value::Number(n) if n.as_u64() == Some(0) => Ok(Self(false)),
+            Value::Number(n) if n.as_u64() == Some(1) => Ok(Self(true)),
+            other => Err(D::Error::custom(format!("`{other}` is neither true nor false (1 or 0)"))),
+        }
+    }
+}
+
+impl JsonSchema for Flag {
+    fn schema_name() -> Cow<'static, str> {
+        "Flag".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "`true`, `false`, 1 or 0.", "enum": [true, false, 0, 1] })
+    }
+}
+
+/// Values that requests get unless they bring their own.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DefaultsBody {
+    /// Id of a stored config.
+    pub(crate) config_id: Option<String>,
+    /// Key-value pairs merged under those of the request.
+    #[serde(default)]
+    pub(crate) metadata: BTreeMap<String, String>,
+    /// Whether a request may bring another config.
+    pub(crate) allow_config_override: Option<bool>,
+}
+
+impl DefaultsBody {
+    /// Checks that the config is there.
+    pub(crate) fn check(self, call: &Call<'_>, workspace: &Workspace) -> Result<Defaults, Refusal> {
+        let config = self.config_id.map(|text| {
+            let missing = || {
+                let message = format!("`defaults.config_id`: workspace `{workspace}` has no config `{text}`");
+                Refusal::invalid("defaults.config_id", message)
+            };
+            let slug = Slug::parse(&text).map_err(|_| missing())?;
+            call.policy.config(workspace, &slug).map(|_| slug).ok_or_else(missing)
+        });
+        Ok(Defaults {
+            config_id: config.transpose()?,
+            metadata: self.metadata,
+            allow_config_override: self.allow_config_override.unwrap_or(true),
+        })
+    }
+}
+
+/// Takes declared caps over. What is not given stays; `null` clears.
+pub(crate) fn set_caps(
+    caps: &mut Caps,
+    usage_limits: Option<Option<Value>>,
+    rate_limits: Option<Option<Value>>,
+) -> Result<(), Refusal> {
+    if let Some(usage) = usage_limits {
+        let usage = usage.unwrap_or_default();
+        let each: Vec<&Value> = usage.as_array().map_or_else(|| vec![&usage], |all| all.iter().collect());
+        for one in each.into_iter().filter(|one| !one.is_null()) {
+            check_amount("usage_limits", "credit_limit", one)?;
+        }
+        caps.usage_limits = usage;
+    }
+    if let Some(rates) = rate_limits {
+        let rates = rates.unwrap_or_default();
+        if !rates.is_null() && !rates.is_array() {
+            let message = "`rate_limits`: write a list, as in `[{\"type\":\"requests\",\"unit\":\"rpm\",\"value\":60}]`";
+            return Err(Refusal::invalid("rate_limits", message));
+        }
+        for one in rates.as_array().into_iter().flatten() {
+            check_amount("rate_limits", "value", one)?;
+        }
+        caps.rate_limits = rates;
+    }
+    Ok(())
+}
+
+fn check_amount(param: &str, field: &str, one: &Value) -> Result<(), Refusal> {
+    let fine = one.is_object() && one.get(field).is_none_or(|n| n.as_f64().is_some_and(|n| n >= 0.0));
+    if fine {
+        return Ok(());
+    }
+    Err(Refusal::invalid(param, format!("`{param}`: write objects whose `{field}` is a number from 0 on")))
+}
