@@ -189,7 +189,11 @@ fn scoped(api: &Api, kind: Kind, workspace: Option<&str>) -> Api {
 async fn stored(api: &Api, document: &Document) -> anyhow::Result<Option<Value>> {
     let api = scoped(api, document.kind, document.workspace.as_deref());
     if document.kind == Kind::ApiKey {
-        let keys = api.list(document.kind.path(), &active()).await?;
+        let keys = match api.list(document.kind.path(), &active()).await {
+            // A workspace that is only about to be made has nothing in it.
+            Err(err) if api::status(&err) == Some(404) => return Ok(None),
+            keys => keys?,
+        };
         let mut same = keys.into_iter().filter(|key| key["name"] == document.id.as_str());
         let (first, second) = (same.next(), same.next());
         if second.is_some() {

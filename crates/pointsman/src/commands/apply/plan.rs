@@ -194,6 +194,10 @@ fn same(document: &Document, name: &str, wanted: &Value, stored: &Value) -> bool
     if shape == Some(Shape::Time) {
         return instant(wanted) == instant(old);
     }
+    if let ("defaults", Value::Object(wanted), Value::Object(old)) = (name, wanted, old) {
+        // What a document leaves out there has a value of its own.
+        return wanted.iter().all(|(key, value)| old.get(key).unwrap_or(&Value::Null) == value);
+    }
     (blank(wanted) && blank(old)) || mask(wanted.clone()) == mask(old.clone())
 }
 
@@ -387,6 +391,15 @@ mod tests {
         for other in ["env:OTHER", "file:OPENAI", "***"] {
             assert!(compare(&document, Some(&stored(other)), "apply", false).is_some(), "{other}");
         }
+    }
+
+    #[test]
+    fn defaults_may_say_less_than_is_stored() {
+        let spec = json!({ "name": "w", "defaults": { "config_id": "pc-a" } });
+        let document = document(Kind::Workspace, spec, &[]);
+        let stored = |config: &str| json!({ "name": "w", "defaults": { "config_id": config, "allow_config_override": true } });
+        assert!(compare(&document, Some(&stored("pc-a")), "apply", false).is_none());
+        assert!(compare(&document, Some(&stored("pc-b")), "apply", false).is_some());
     }
 
     #[test]
