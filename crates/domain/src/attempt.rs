@@ -44,7 +44,7 @@ pub enum ErrorClass {
 
 impl ErrorClass {
     /// The word used in events, logs and metrics.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::RateLimit => "rate_limit",
             Self::BadRequest => "bad_request",

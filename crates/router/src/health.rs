@@ -342,8 +342,10 @@ impl Book {
         let mut before: HashMap<String, u32> = HashMap::new();
         while changes.changed().await.is_ok() {
             let targets: Vec<String> = self.entries.lock().keys().cloned().collect();
-            let now: HashMap<String, u32> =
-                targets.into_iter().filter_map(|target| Some((target.clone(), self.secret_of(&target)?))).collect();
+            let now: HashMap<String, u32> = targets
+                .into_iter()
+                .filter_map(|target| Some((target.clone(), self.secret_of(&target)?)))
+                .collect();
             for (target, version) in &now {
                 if before.get(target).is_some_and(|earlier| earlier != version) {
                     let at = self.ctx.clock().now();

@@ -2,7 +2,7 @@
 //!
 //! Everything that is wrong is reported at once, with file and line and what to write instead.
 
-mod expand;
+pub(crate) mod expand;
 mod layers;
 mod problem;
 mod provider;
