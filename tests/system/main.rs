@@ -1,5 +1,6 @@
 //! The system tests: real brokers, real processes, real clients.
 
+mod access;
 mod admin;
 mod bad_input;
 mod bodies;

@@ -127,6 +127,9 @@ pub struct Attempt {
     /// The worker that made the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+    /// Why this target and not another; empty where nothing had to be chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<String>,
     /// The provider may have been called although nobody saw the answer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub duplicate_possible: bool,
@@ -158,6 +161,7 @@ impl Attempt {
             model_answered: None,
             usage: None,
             worker: None,
+            why: Vec::new(),
             duplicate_possible: false,
         }
     }
@@ -169,6 +173,7 @@ impl Attempt {
             message: Some("the worker vanished during the call".to_owned()),
             queued_ms: crate::time::millis(claimed_at.since(call.decided_at)),
             worker: Some(worker.to_owned()),
+            why: call.why.clone(),
             duplicate_possible: true,
             ..Self::new(call.number, &call.path, &call.provider, claimed_at, now)
         }

@@ -111,6 +111,9 @@ pub struct Call {
     pub decided_at: Timestamp,
     /// Place of the target in the config.
     pub path: String,
+    /// Why this target and not another; empty where nothing had to be chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<String>,
     /// Slug of the provider.
     pub provider: String,
     /// URL that the operation's path is added to.

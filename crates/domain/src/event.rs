@@ -60,6 +60,9 @@ pub struct Decision {
     pub path: String,
     /// Why.
     pub reason: Reason,
+    /// The same in detail, for people; empty where nothing had to be chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<String>,
 }
 
 /// The decisions that a list of attempts stands for.
@@ -74,6 +77,7 @@ pub fn decisions(attempts: &[Attempt]) -> Vec<Decision> {
         attempt: a.number,
         path: a.path.clone(),
         reason: reason(i, a),
+        why: a.why.clone(),
     };
     attempts.iter().enumerate().map(decide).collect()
 }

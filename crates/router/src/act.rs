@@ -17,13 +17,13 @@ use domain::{
     Refusal, Timestamp, outcome,
 };
 use parking_lot::Mutex;
-use providers::models;
 use providers::resolve::{self, Names, Unresolved, Wanted};
 use role::Ctx;
 use tracing::{debug, warn};
 
 use crate::Options;
 use crate::configs::Configs;
+use crate::facts::Reachable;
 use crate::health::{Book, Permission};
 
 /// What a router needs to act.
@@ -34,6 +34,17 @@ pub(crate) struct Router {
     pub(crate) health: Arc<Book>,
     /// Targets that are known to have consumers, and the limit they were made with.
     targets: Mutex<HashMap<String, usize>>,
+}
+
+/// Reasons on record with one attempt, and characters of each.
+const MOST_REASONS: usize = 8;
+const MOST_WORDS: usize = 200;
+
+/// A target to call.
+struct Choice<'a> {
+    target: &'a Target,
+    why: &'a [String],
+    watch: &'a Watch,
 }
 
 /// Waits below this are not worth a schedule; the broker's own floor is 250 ms.
@@ -109,19 +120,21 @@ impl Router {
                 cancelled,
                 on_lost: self.options.on_lost,
                 health: &health,
-                models: &models::View::new(&registry),
+                models: &Reachable::new(&registry),
             };
             let decision = next::next(config, &gathered.facts(&envelope), &envelope.attempts, &view);
             note(&decision, &envelope);
+            let why = told(&decision);
             match decision.next {
                 Next::Call { target, after } if after < AT_ONCE => {
                     let Some(watch) = self.permitted(&envelope, &target, now).await else {
                         denied.insert(target_key(&envelope.workspace, &resolve::queue(&target)));
                         continue;
                     };
+                    let chosen = Choice { target: &target, why: &why, watch: &watch };
                     let told = self.tell(&envelope, &target, &mut unreported).await;
                     let called = match told {
-                        Ok(()) => self.call(&mut envelope, config, &target, body, &failed, now, &watch).await,
+                        Ok(()) => self.call(&mut envelope, config, &chosen, body, &failed, now).await,
                         Err(err) => Err(err),
                     };
                     if watch.probe && called.is_err() {
@@ -132,7 +145,7 @@ impl Router {
                         Err(NotCalled::QueueFull) => {}
                         Err(NotCalled::Unusable(err)) => {
                             self.report(&envelope, &mut unreported).await?;
-                            failed = unusable(&mut envelope, &target, &err, now);
+                            failed = unusable(&mut envelope, &chosen, &err, now);
                         }
                         Err(NotCalled::Refused(err)) => {
                             let by_header =
@@ -212,12 +225,12 @@ impl Router {
         &self,
         envelope: &mut Envelope,
         config: &Config,
-        target: &Target,
+        chosen: &Choice<'_>,
         body: &Bytes,
         failed: &Bytes,
         now: Timestamp,
-        watch: &Watch,
     ) -> Result<(), NotCalled> {
+        let Choice { target, why, watch } = *chosen;
         let resolved = self.resolve(target, envelope, now)?;
         let queue = subject::token(&resolved.queue);
         self.ensure_target(&queue, resolved.concurrency).await?;
@@ -227,6 +240,7 @@ impl Router {
             number,
             decided_at: now,
             path: target.path.clone(),
+            why: why.to_vec(),
             provider: target.provider.clone(),
             base_url: resolved.base_url,
             untrusted_host: resolved.untrusted_host,
@@ -251,7 +265,7 @@ impl Router {
             Ok(_) => Ok(()),
             Err(PutError::BacklogFull) => {
                 envelope.call = None;
-                let attempt = queue_full(target, number, now);
+                let attempt = Attempt { why: why.to_vec(), ..queue_full(target, number, now) };
                 self.health.tell(&attempt, watch).await;
                 envelope.attempts.push(attempt);
                 Err(NotCalled::QueueFull)
@@ -380,6 +394,12 @@ fn note(decision: &Decision<'_>, envelope: &Envelope) {
     }
 }
 
+/// The reasons that go on record with an attempt.
+fn told(decision: &Decision<'_>) -> Vec<String> {
+    let line = |reason: &next::Reason<'_>| reason.to_string().chars().take(MOST_WORDS).collect();
+    decision.why.iter().take(MOST_REASONS).map(line).collect()
+}
+
 fn over(ended: Ended, envelope: &Envelope) -> Step {
     match ended {
         Ended::Won => Step::Over,
@@ -441,7 +461,8 @@ fn queue_full(target: &Target, number: u32, now: Timestamp) -> Attempt {
 }
 
 /// Notes an attempt that ended before a call: the error stands where a provider's answer would.
-fn unusable(envelope: &mut Envelope, target: &Target, err: &ApiError, now: Timestamp) -> Bytes {
+fn unusable(envelope: &mut Envelope, chosen: &Choice<'_>, err: &ApiError, now: Timestamp) -> Bytes {
+    let target = chosen.target;
     let number = envelope.numbers_used + 1;
     envelope.numbers_used = number;
     envelope.call = None;
@@ -449,6 +470,7 @@ fn unusable(envelope: &mut Envelope, target: &Target, err: &ApiError, now: Times
         status: Some(err.status),
         error: Some(ErrorClass::Unusable),
         message: Some(err.message.clone()),
+        why: chosen.why.to_vec(),
         ..Attempt::new(number, &target.path, &target.provider, now, now)
     });
     let body = Bytes::from(err.body());

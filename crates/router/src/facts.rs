@@ -1,7 +1,9 @@
 //! What a decision has to know of a request: read only where the config asks for it.
 
 use bytes::Bytes;
-use domain::{Config, Envelope, RequestFacts};
+use domain::model::{ModelInfo, Models};
+use domain::{Config, Envelope, Registry, RequestFacts};
+use providers::models;
 use serde_json::{Map, Value};
 
 use crate::act::{Router, Trouble};
@@ -30,6 +32,28 @@ impl Router {
             gathered.metadata = envelope.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
         }
         Ok(gathered)
+    }
+}
+
+/// The models that requests can be sent to: those of providers that settings name.
+pub(crate) struct Reachable<'r> {
+    registry: &'r Registry,
+    known: models::View<'r>,
+}
+
+impl<'r> Reachable<'r> {
+    pub(crate) fn new(registry: &'r Registry) -> Self {
+        Self { registry, known: models::View::new(registry) }
+    }
+}
+
+impl Models for Reachable<'_> {
+    fn find(&self, provider: &str, model: &str) -> Option<&ModelInfo> {
+        self.known.find(provider, model)
+    }
+
+    fn all(&self) -> Box<dyn Iterator<Item = &ModelInfo> + '_> {
+        Box::new(self.known.all().filter(|model| self.registry.providers.contains_key(&model.provider)))
     }
 }
 

@@ -122,7 +122,11 @@ fn line(ended: &Ended, attempt: &Attempt, before: Option<&Attempt>) -> String {
     };
     let took = ago(domain::time::millis(attempt.finished_at.since(attempt.started_at)));
     let why = ended.decisions.iter().find(|decision| decision.attempt == attempt.number);
-    let why = why.map(|decision| format!(", because: {}", reason(decision, before))).unwrap_or_default();
+    let why = why.map(|decision| {
+        let detail: String = decision.why.iter().map(|line| format!("; {line}")).collect();
+        format!(", because: {}{detail}", reason(decision, before))
+    });
+    let why = why.unwrap_or_default();
     let waited = before.map_or(ended.accepted_at, |before| before.finished_at);
     let waited = match domain::time::millis(attempt.started_at.since(waited)) {
         0..10 => String::new(),
