@@ -27,7 +27,7 @@ def bad_requests():
         ("no messages", lambda: ask(extra_body={"messages": None}), "messages", "messages"),
         ("no model", lambda: ask(extra_body={"model": None}), "model", "model"),
         ("a header that is not JSON", with_headers(x_portkey_config="{oops"), None, "JSON"),
-        ("a stored config", with_headers(x_portkey_config="pc-123"), "x-portkey-config", "no stored configs"),
+        ("no such stored config", with_headers(x_portkey_config="pc-123"), "pointsman-config", "has no config `pc-123`"),
         ("no targets", with_headers(x_portkey_config='{"strategy":{"mode":"fallback"},"targets":[]}'), None, "targets"),
         ("an unknown provider", with_headers(x_portkey_provider="no-such"), None, "no-such"),
         ("a bad duration", with_headers(Pointsman_Timeout="soon"), "Pointsman-Timeout", "soon"),

@@ -137,21 +137,32 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// The answer to a caller. Codes are Portkey's.
+    /// The answer to a caller. Codes and outer words are Portkey's.
     pub fn error(self) -> ApiError {
-        let (status, code, message) = match self {
+        let (status, code, words, message) = match self {
             Self::Missing => (
                 401,
                 "03",
+                "Invalid API Key",
                 "no API key was shown; send `Authorization: Bearer <key>`, `x-portkey-api-key` or, over NATS, \
                  `Pointsman-Key`",
             ),
-            Self::Invalid => (401, "03", "invalid API key; `pointsman keys create` makes one"),
-            Self::Expired => (401, "01", "the API key has expired; rotate it or ask for a new one"),
-            Self::WorkspaceGone => (401, "01", "the API key's workspace was archived"),
-            Self::Forbidden => (403, "033", "the API key's scopes do not allow this"),
+            Self::Invalid => {
+                (401, "03", "Invalid API Key", "invalid API key; `pointsman keys create` makes one")
+            }
+            Self::Expired => (
+                401,
+                "01",
+                "Portkey API Key Expired",
+                "the API key has expired; rotate it or ask for a new one",
+            ),
+            Self::WorkspaceGone => {
+                (401, "01", "Portkey Workspace Expired", "the API key's workspace was archived")
+            }
+            Self::Forbidden => (403, "033", "Forbidden!", "the API key's scopes do not allow this"),
         };
-        ApiError::new(status, code, message)
+        let words = format!("Portkey Error: {words}. Error Code: {code}");
+        ApiError::new(status, code, message).in_portkeys_words(&words)
     }
 }
 

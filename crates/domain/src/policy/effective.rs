@@ -54,7 +54,8 @@ impl Policy {
                      than `{}`",
                     key.id
                 );
-                return Err(ApiError::bad_request(headers::CONFIG, "config_override_not_allowed", message));
+                let refusal = ApiError::bad_request(headers::CONFIG, "config_override_not_allowed", message);
+                return Err(refusal.in_portkeys_words("Cannot override default config set for this API key."));
             }
         }
         let default = || keys.clone().or_else(|| self.default_config(workspace));
@@ -77,10 +78,11 @@ impl Policy {
         let found = self.config(workspace, slug).map(|(_, version)| Chosen::Stored(version));
         found.ok_or_else(|| {
             let message = format!(
-                "Invalid config id passed: workspace `{workspace}` has no config `{slug}`; \
+                "workspace `{workspace}` has no config `{slug}`; \
                  `pointsman get configs` lists those there are"
             );
-            ApiError::bad_request(headers::CONFIG, "unknown_config", message)
+            let refusal = ApiError::bad_request(headers::CONFIG, "unknown_config", message);
+            refusal.in_portkeys_words("Invalid config id passed")
         })
     }
 
