@@ -27,9 +27,18 @@ def raises(kind, call, what):
     raise AssertionError(f"{what}: answered {answer!r} instead of raising {kind.__name__}")
 
 
+def mock(path):
+    """What the mock provider says of itself."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{MOCK.removesuffix('/v1')}{path}") as answer:
+        return json.load(answer)
+
+
 def calls(model):
     """How often the mock provider was called with this very model name."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"{MOCK.removesuffix('/v1')}/bill") as answer:
-        bill = json.load(answer)
-    return bill["models"].get(model, {}).get("calls", 0)
+    return mock("/bill")["models"].get(model, {}).get("calls", 0)
+
+
+def received(part):
+    """The logged requests of the mock provider whose body has this part."""
+    return [request for request in mock("/requests")["requests"] if part in request["body"]]

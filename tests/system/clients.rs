@@ -1,20 +1,23 @@
-//! Real clients, unmodified, against `pointsman up`: the official OpenAI SDK and nats-py.
+//! Real clients, unmodified, against `pointsman up`: the official SDKs of OpenAI and Portkey, and nats-py.
 
-use system_tests::harness::Python;
+use system_tests::harness::{Node, Pointsman, Python};
 
 /// Runs scripts of `tests/clients` against a gateway of their own, one after the other.
 async fn run(scripts: &[&str]) {
     let python = Python::ready().await;
     let dir = tempfile::tempdir().expect("a folder");
     let gateway = crate::gateway(dir.path());
-    let places = [
+    for script in scripts {
+        python.run(script, &places(&gateway)).await;
+    }
+}
+
+fn places(gateway: &Pointsman) -> [(&'static str, String); 3] {
+    [
         ("POINTSMAN_HTTP", gateway.http()),
         ("POINTSMAN_NATS", gateway.nats()),
         ("POINTSMAN_MOCK", gateway.mock()),
-    ];
-    for script in scripts {
-        python.run(script, &places).await;
-    }
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,4 +33,17 @@ async fn the_openai_sdk_raises_the_right_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nats_py_publishes_requests_and_asks_questions() {
     run(&["nats_producer.py", "nats_ask.py"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_portkey_sdk_routes_streams_and_raises() {
+    run(&["portkey_sdk.py"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_portkey_sdk_for_node_routes_streams_and_throws() {
+    let node = Node::ready().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let gateway = crate::gateway(dir.path());
+    node.run("portkey_sdk.mjs", &places(&gateway)).await;
 }

@@ -1,6 +1,7 @@
 //! The interface that scripts rely on: ready line, exit codes, JSON shapes, help. What is written here stays stable.
 
 mod commands;
+mod offline;
 mod shape;
 mod starting;
 

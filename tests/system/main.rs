@@ -6,6 +6,8 @@ mod bodies;
 mod clients;
 mod crash;
 mod doors;
+mod gitops;
+mod health;
 mod interface;
 mod life;
 mod portkey;

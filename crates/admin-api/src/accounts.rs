@@ -69,6 +69,8 @@ pub(crate) struct VirtualKeyBody {
     expires_at: Option<Option<When>>,
     /// `active` or `archived`.
     status: Option<String>,
+    /// Who keeps it in line with files elsewhere, as `pointsman apply` does.
+    managed_by: Option<String>,
     /// Workspace it belongs to.
     #[serde(rename = "workspace_id")]
     _workspace_id: Option<String>,
@@ -215,7 +217,7 @@ impl Shape {
             "usage_limits": key.caps.usage_limits, "rate_limits": key.caps.rate_limits,
             "expires_at": key.expires_at.map(date), "workspace_id": key.workspace,
             "created_at": date(key.created.at), "last_updated_at": date(key.updated.at),
-            "created_by": key.created.by, "updated_by": key.updated.by,
+            "created_by": key.created.by, "updated_by": key.updated.by, "managed_by": key.managed_by,
         });
         match self {
             Self::VirtualKey => {}
@@ -288,6 +290,7 @@ impl Shape {
             caps: Caps::default(),
             status: Status::Active,
             secret_version: u32::from(base.is_some_and(|base| base.secret.is_some())),
+            managed_by: None,
             created: call.stamp(),
             updated: call.stamp(),
         };
@@ -339,6 +342,9 @@ impl Shape {
     fn set(self, call: &Call<'_>, key: &mut VirtualKey, body: VirtualKeyBody) -> Result<(), Refusal> {
         if let Some(name) = body.name {
             key.name = name;
+        }
+        if let Some(owner) = body.managed_by {
+            key.managed_by = Some(owner);
         }
         if let Some(provider) = body.provider {
             key.provider = provider;

@@ -54,6 +54,8 @@ pub(crate) struct ApiKeyBody {
     expires_at: Option<Option<When>>,
     /// `active` or `archived`.
     status: Option<String>,
+    /// Who keeps it in line with files elsewhere, as `pointsman apply` does.
+    managed_by: Option<String>,
     /// Workspace it belongs to.
     #[serde(rename = "workspace_id")]
     _workspace_id: Option<String>,
@@ -129,6 +131,7 @@ pub(crate) fn create(call: &Call<'_>) -> Result<Answer, Refusal> {
         alert_emails: Vec::new(),
         expires_at: None,
         status: Status::Active,
+        managed_by: None,
         created: call.stamp(),
         updated: call.stamp(),
     };
@@ -254,6 +257,9 @@ fn set(call: &Call<'_>, key: &mut ApiKey, body: ApiKeyBody) -> Result<(), Refusa
     if let Some(name) = body.name {
         key.name = name;
     }
+    if let Some(owner) = body.managed_by {
+        key.managed_by = Some(owner);
+    }
     if let Some(description) = body.description {
         key.description = description;
     }
@@ -300,6 +306,6 @@ fn shown(key: &ApiKey) -> Value {
         "previous_until": key.previous.as_ref().map(|previous| date(previous.until)),
         "alert_emails": key.alert_emails, "expires_at": key.expires_at.map(date), "status": key.status,
         "created_at": date(key.created.at), "last_updated_at": date(key.updated.at),
-        "created_by": key.created.by, "updated_by": key.updated.by,
+        "created_by": key.created.by, "updated_by": key.updated.by, "managed_by": key.managed_by,
     })
 }

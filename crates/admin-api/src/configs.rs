@@ -34,6 +34,8 @@ pub(crate) struct CreateConfig {
     /// Requests of the workspace that bring no config use it.
     #[serde(rename = "isDefault", alias = "is_default")]
     is_default: Option<Flag>,
+    /// Who keeps it in line with files elsewhere, as `pointsman apply` does.
+    managed_by: Option<String>,
     /// Workspace it belongs to; that of the API key if it is not given.
     #[serde(rename = "workspace_id")]
     _workspace_id: Option<String>,
@@ -52,6 +54,8 @@ pub(crate) struct UpdateConfig {
     /// Requests of the workspace that bring no config use it.
     #[serde(rename = "isDefault", alias = "is_default")]
     is_default: Option<Flag>,
+    /// Who keeps it in line with files elsewhere, as `pointsman apply` does.
+    managed_by: Option<String>,
     /// Workspace it belongs to.
     #[serde(rename = "workspace_id")]
     _workspace_id: Option<String>,
@@ -118,6 +122,7 @@ pub(crate) fn create(call: &Call<'_>) -> Result<Answer, Refusal> {
         latest: 1,
         is_default: new.is_default.is_some_and(|flag| flag.0),
         status: Status::Active,
+        managed_by: new.managed_by,
         created: call.stamp(),
         updated: call.stamp(),
     };
@@ -143,6 +148,9 @@ pub(crate) fn update(call: &Call<'_>) -> Result<Answer, Refusal> {
     }
     if let Some(flag) = change.is_default {
         new.is_default = flag.0;
+    }
+    if let Some(owner) = change.managed_by {
+        new.managed_by = Some(owner);
     }
     let mut writes = no_other_default(call, &new);
     let mut next = version.clone();
@@ -282,7 +290,7 @@ fn shown(head: &ConfigHead, version: Option<&ConfigVersion>) -> Value {
         "latest_version": head.latest, "version_id": format!("{}@{}", head.slug, head.version),
         "is_default": head.is_default, "status": head.status, "workspace_id": head.workspace,
         "created_at": date(head.created.at), "last_updated_at": date(head.updated.at),
-        "created_by": head.created.by, "updated_by": head.updated.by,
+        "created_by": head.created.by, "updated_by": head.updated.by, "managed_by": head.managed_by,
     });
     if let Some(version) = version {
         let mut document = version.document.clone();

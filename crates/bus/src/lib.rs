@@ -11,6 +11,7 @@ pub mod bodies;
 mod clock;
 mod connect;
 pub mod headers_of;
+pub mod health;
 pub mod identity;
 pub mod inspect;
 pub mod policy;

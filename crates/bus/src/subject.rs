@@ -175,6 +175,32 @@ pub fn worker(worker: &str) -> String {
     format!("llm.lookup.worker.{worker}")
 }
 
+/// What a process has seen of targets, for all routers.
+pub fn health(process: &str) -> String {
+    format!("llm.health.{process}")
+}
+
+/// What all processes have seen of targets.
+pub const HEALTH_ALL: &str = "llm.health.*";
+
+/// Asks any router how the targets do.
+pub const HEALTH_QUESTION: &str = "llm.lookup.health";
+
+/// Stream of the targets' records.
+pub const HEALTH_STREAM: &str = "KV_llm_health";
+
+/// The record of a target, `<workspace>/<queue>`.
+pub fn health_record(target: &str) -> String {
+    let (workspace, queue) = target.split_once('/').unwrap_or(("", target));
+    format!("$KV.llm_health.{}.{}", token(workspace), token(queue))
+}
+
+/// The records of all targets.
+pub const HEALTH_RECORDS: &str = "$KV.llm_health.>";
+
+/// Changes of targets' records, as they happen.
+pub const HEALTH_LIVE: &str = "llm.live.health.>";
+
 /// Changes of the registry, as they happen.
 pub const REGISTRY_LIVE: &str = "llm.live.registry.>";
 

@@ -21,6 +21,7 @@ const STREAMS: &[&str] = &[
     include_str!("../../../nats/streams/LLM_EVENT.json"),
     include_str!("../../../nats/streams/LLM_DEAD.json"),
     include_str!("../../../nats/streams/KV_llm_registry.json"),
+    include_str!("../../../nats/streams/KV_llm_health.json"),
     include_str!("../../../nats/streams/KV_llm_policy.json"),
     include_str!("../../../nats/streams/OBJ_llm_bodies.json"),
 ];

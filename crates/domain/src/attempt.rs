@@ -44,7 +44,7 @@ pub enum ErrorClass {
 
 impl ErrorClass {
     /// The word used in events, logs and metrics.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::RateLimit => "rate_limit",
             Self::BadRequest => "bad_request",
@@ -96,6 +96,9 @@ pub struct Attempt {
     /// Why there is no usable answer. None: there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorClass>,
+    /// The provider's word for the error, as in `context_length_exceeded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// One line for people; never contains a credential or a body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -144,6 +147,7 @@ impl Attempt {
             provider: provider.to_owned(),
             status: None,
             error: None,
+            code: None,
             message: None,
             retry_after_ms: None,
             started_at,

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::config::HeaderOptions;
+use crate::config::{HeaderOptions, params};
+use crate::health::Watch;
 use crate::{Attempt, AttemptId, ConfigSource, Lane, Operation, RequestId, Slug, Timestamp, Workspace, time};
 
 /// Where the answer goes besides the stored result.
@@ -131,9 +132,15 @@ pub struct Call {
     /// Request headers of the caller that the target wants, by name; their values are in [`Envelope::forward`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forward_headers: Vec<String>,
+    /// Fields for a body that lacks them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub default_params: Map<String, Value>,
     /// Fields that replace the body's.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub override_params: Map<String, Value>,
+    /// What is taken out of the body in the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drop_params: Vec<params::Path>,
     /// Time to the response headers, from the config. Running out of it is a 408.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_timeout_ms: Option<u64>,
@@ -141,6 +148,9 @@ pub struct Call {
     pub timeouts: Timeouts,
     /// Any 2xx ends the request, so that it may be forwarded as it comes.
     pub success_is_final: bool,
+    /// What to report of the target's health, and about whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
     /// Retries that will have been made at this target if it answers.
     #[serde(default)]
     pub retry_count: i32,
@@ -204,6 +214,9 @@ pub struct Envelope {
     /// The caller's key-value pairs, JSON text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<String>,
+    /// The caller's headers that the config's decisions look at.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen: BTreeMap<String, String>,
     /// W3C trace context of the hop that published this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -229,6 +242,17 @@ pub struct Envelope {
     /// The request body.
     #[serde(default)]
     pub body: BodyRef,
+}
+
+impl Call {
+    /// What is changed in the body.
+    pub fn changes(&self) -> params::Changes<'_> {
+        params::Changes {
+            defaults: &self.default_params,
+            overrides: &self.override_params,
+            drops: &self.drop_params,
+        }
+    }
 }
 
 impl Envelope {

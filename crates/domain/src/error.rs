@@ -35,7 +35,7 @@ pub struct ApiError {
     pub kind: String,
     /// The field or header that was wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub param: Option<String>,
+    pub param: Option<Box<str>>,
     /// A stable word for scripts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -44,8 +44,15 @@ pub struct ApiError {
     pub retry_after: Option<u64>,
     /// Portkey's words for it, where it has some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub portkey: Option<String>,
-    /// What is wrong with a config, as Portkey lists it.
+    pub portkey: Option<Box<InPortkeysWords>>,
+}
+
+/// What Portkey's clients are told of a mistake.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InPortkeysWords {
+    /// The message.
+    pub message: String,
+    /// Mistakes in a config, one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
 }
@@ -71,7 +78,6 @@ impl ApiError {
             code: Some(code.to_owned()),
             retry_after: None,
             portkey: None,
-            errors: Vec::new(),
         }
     }
 
@@ -92,7 +98,7 @@ impl ApiError {
     /// Names the field or header that was wrong.
     #[must_use]
     pub fn with_param(mut self, param: &str) -> Self {
-        self.param = Some(param.to_owned());
+        self.param = Some(param.into());
         self
     }
 
@@ -106,7 +112,7 @@ impl ApiError {
     /// Gives Portkey's words for the same mistake: its clients compare them.
     #[must_use]
     pub fn in_portkeys_words(mut self, words: &str) -> Self {
-        self.portkey = Some(words.to_owned());
+        self.portkey = Some(Box::new(InPortkeysWords { message: words.to_owned(), errors: Vec::new() }));
         self
     }
 
@@ -115,21 +121,22 @@ impl ApiError {
     pub fn in_config(mut self) -> Self {
         let path = self.param.as_deref().unwrap_or_default();
         let path = path.strip_prefix("config").unwrap_or(path).trim_start_matches('.');
-        self.errors = vec![format!("path: {path}, message: {}", self.message)];
-        self.in_portkeys_words(INVALID_CONFIG)
+        let errors = vec![format!("path: {path}, message: {}", self.message)];
+        self.portkey = Some(Box::new(InPortkeysWords { message: INVALID_CONFIG.to_owned(), errors }));
+        self
     }
 
     /// The JSON body that callers get. Portkey's clients read the outer fields, OpenAI's the inner ones.
     pub fn body(&self) -> Vec<u8> {
         let mut body = json!({
             "status": "failure",
-            "message": self.portkey.as_ref().unwrap_or(&self.message),
+            "message": self.portkey.as_ref().map_or(&self.message, |words| &words.message),
             "error": {
                 "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
             },
         });
-        if !self.errors.is_empty() {
-            body["errors"] = Value::from(self.errors.clone());
+        if let Some(words) = self.portkey.as_ref().filter(|words| !words.errors.is_empty()) {
+            body["errors"] = Value::from(words.errors.clone());
         }
         body.to_string().into_bytes()
     }
@@ -140,7 +147,8 @@ fn whole_mistake(text: &str, err: &ConfigError) -> Option<&'static str> {
     let Ok(document) = serde_json::from_str::<Value>(text) else { return Some(NOT_JSON) };
     let has = |key: &str| document.get(key).is_some_and(|value| !value.is_null());
     let names_somebody = ["provider", "virtual_key", "targets", "strategy"].into_iter().any(has);
-    if !names_somebody && (has("options") || has("mode")) {
+    let of_old = matches!(err.path.as_str(), "config" | "config.options" | "config.mode");
+    if (has("options") || has("mode")) && (of_old || !names_somebody) {
         return Some(LEGACY);
     }
     if !names_somebody && err.path == "config.provider" {

@@ -1,9 +1,60 @@
 //! What routing needs to know of a request body: one pass over the bytes, which stay as they are.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
-use crate::{ApiError, Operation};
+use crate::config::names_its_provider;
+use crate::{ApiError, Lane, Operation, Timestamp};
+
+/// What a route decision may depend on besides the config and what was tried: the request as it came, before any
+/// target changed it.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestFacts<'a> {
+    /// What it asks for.
+    pub operation: Operation,
+    /// How urgent it is.
+    pub lane: Lane,
+    /// Path of the HTTP route that it came by or would have come by, as in `/v1/chat/completions`.
+    pub path: &'a str,
+    /// The model the caller named.
+    pub model: Option<&'a str>,
+    /// The body. None: it is not a JSON object, or the config does not ask for it
+    /// ([`Config::needs_body`](crate::Config::needs_body)).
+    pub params: Option<&'a Value>,
+    /// Bytes of the body.
+    pub body_bytes: usize,
+    /// The caller's key-value pairs. None: there are none, or the config does not ask for them.
+    pub metadata: Option<&'a Map<String, Value>>,
+    /// Those of the caller's headers that the config asks for ([`Config::wanted_headers`](crate::Config::wanted_headers)),
+    /// names in lower case.
+    pub headers: &'a BTreeMap<String, String>,
+    /// The API key that the request came with, by its id.
+    pub key_id: Option<&'a str>,
+    /// When the broker accepted it. Conditions on the time of day go by this, so that they do not change under way.
+    pub accepted_at: Timestamp,
+}
+
+impl RequestFacts<'_> {
+    /// An estimate of the prompt's tokens: a quarter of the body's bytes, which is about right for English text and
+    /// counts the JSON around it.
+    pub fn input_tokens(&self) -> u64 {
+        self.body_bytes as u64 / 4
+    }
+}
+
+impl Operation {
+    /// Path of the HTTP route, as in `/v1/chat/completions`.
+    pub fn http_path(self) -> &'static str {
+        match self {
+            Self::Chat => "/v1/chat/completions",
+            Self::Completions => "/v1/completions",
+            Self::Embeddings => "/v1/embeddings",
+        }
+    }
+}
 
 /// What routing needs to know of a request body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +102,13 @@ impl Facts {
             stream,
             include_usage: stream && fields.stream_options.is_some_and(asks_for_usage),
         })
+    }
+}
+
+impl Facts {
+    /// The model, if it names its provider too, as in `@openai-prod/gpt-4o`.
+    pub fn model_with_provider(&self) -> Option<String> {
+        self.model.clone().filter(|model| names_its_provider(model).is_some())
     }
 }
 

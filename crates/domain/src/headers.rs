@@ -2,9 +2,10 @@
 //!
 //! Each option has our own name and, where Portkey has one, Portkey's. Names are matched without regard to case.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::config::HeaderOptions;
+use crate::config::{HeaderOptions, Profile};
 use crate::time::{Timestamp, parse_duration};
 use crate::{ApiError, ConfigSource, RequestId, Slug};
 
@@ -18,6 +19,8 @@ pub const DEADLINE: &str = "Pointsman-Deadline";
 pub const CONFIG: &str = "Pointsman-Config";
 /// Set by gateways: the version of the stored config that the request was checked against.
 pub const CONFIG_VERSION: &str = "Pointsman-Config-Version";
+/// Set by gateways: the caller's headers that the config's decisions look at, a JSON object.
+pub const SEEN: &str = "Pointsman-Seen";
 /// API key of a producer.
 pub const KEY: &str = "Pointsman-Key";
 /// Set by gateways: whose request it is, under the cluster's secret.
@@ -93,6 +96,23 @@ pub const MAX_CONFIG: usize = 32 * 1024;
 
 /// Longest metadata in bytes.
 pub const MAX_METADATA: usize = 8 * 1024;
+
+/// Headers that no decision may look at: what they say is nobody's business but the provider's or ours.
+const SECRET: &[&str] = &[
+    "authorization",
+    "api-key",
+    "cookie",
+    "pointsman-key",
+    "proxy-authorization",
+    "x-api-key",
+    "x-portkey-api-key",
+];
+
+/// The values of headers that decisions look at. Those that hold secrets are left out.
+pub fn seen<'a>(wanted: &[String], get: impl Fn(&str) -> Option<&'a str>) -> BTreeMap<String, String> {
+    let open = wanted.iter().filter(|name| !SECRET.contains(&name.as_str()));
+    open.filter_map(|name| Some((name.clone(), get(name)?.to_owned()))).collect()
+}
 
 /// When the request has to be finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,6 +309,9 @@ fn routing<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<HeaderOptions, 
             "x-portkey-strict-open-ai-compliance",
             get("x-portkey-strict-open-ai-compliance"),
         )?,
+        // Not from headers: the body's model, and whose defaults count.
+        model: None,
+        profile: Profile::default(),
     })
 }
 

@@ -160,6 +160,20 @@ pub trait Models {
     fn all(&self) -> Box<dyn Iterator<Item = &ModelInfo> + '_>;
 }
 
+/// No model is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoModels;
+
+impl Models for NoModels {
+    fn find(&self, _: &str, _: &str) -> Option<&ModelInfo> {
+        None
+    }
+
+    fn all(&self) -> Box<dyn Iterator<Item = &ModelInfo> + '_> {
+        Box::new(std::iter::empty())
+    }
+}
+
 impl ModelInfo {
     /// Provider and name, as in `openai/gpt-4o`: the key of settings and registry.
     pub fn key(&self) -> String {

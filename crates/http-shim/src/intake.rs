@@ -84,6 +84,7 @@ impl Intake<'_> {
         let visible = |name: &str| if self.is_internal(name) { None } else { get(name) };
         let mut asked = Asked::read(visible)?;
         asked.asynchronous |= self.asynchronous;
+        asked.routing.model = self.facts.as_ref().ok().and_then(Facts::model_with_provider);
         let (limit, deadline) = self.limit(&asked)?;
         let lane = self.lane(visible(headers::LANE), asked.asynchronous)?;
         let sealer = Sealer::new(self.registry);
@@ -94,7 +95,7 @@ impl Intake<'_> {
         if self.door == Door::Http {
             asked.routing.api_key = sealer.callers_credential(&chosen, get)?;
         }
-        let config = parse(&chosen, &asked)?;
+        let config = parse(&chosen, &asked, self.options.shortest_cooldown)?;
         if let Chosen::Stored(_) = &chosen {
             // The router goes on with the version that was checked here.
             asked.config = chosen.source();
@@ -113,6 +114,9 @@ impl Intake<'_> {
         let until = deadline.plus(AFTERLIFE);
         let said = self.options.access.say(&self.identity, request.local(), until);
         set(&mut headers, headers::IDENTITY, &said);
+        if let Some(seen) = self.seen(config.as_ref(), get) {
+            set(&mut headers, headers::SEEN, &seen);
+        }
         Ok(Order {
             identity: self.identity.clone(),
             request,
@@ -129,8 +133,14 @@ impl Intake<'_> {
 
     /// Headers that only gateways set; from callers they are ignored.
     fn is_internal(&self, name: &str) -> bool {
-        let always =
-            [headers::GATEWAY, headers::REPLY_TO, headers::BODY, headers::IDENTITY, headers::CONFIG_VERSION];
+        let always = [
+            headers::GATEWAY,
+            headers::REPLY_TO,
+            headers::BODY,
+            headers::IDENTITY,
+            headers::CONFIG_VERSION,
+            headers::SEEN,
+        ];
         let sealed_here = [headers::CREDENTIAL, headers::FORWARD];
         always.contains(&name) || (self.door == Door::Http && sealed_here.contains(&name))
     }
@@ -167,6 +177,18 @@ impl Intake<'_> {
         }
     }
 
+    /// The headers that decisions look at. None: none.
+    fn seen(&self, config: Option<&Config>, get: Lookup<'_>) -> Option<String> {
+        // A route of one target decides nothing.
+        let route = || self.registry.route.as_ref().filter(|route| route.get("strategy").is_some());
+        let wanted = match config {
+            Some(config) => config.wanted_headers().to_vec(),
+            None => Config::parse(&route()?.to_string(), &Default::default()).ok()?.wanted_headers().to_vec(),
+        };
+        let seen = headers::seen(&wanted, get);
+        if seen.is_empty() { None } else { serde_json::to_string(&seen).ok() }
+    }
+
     fn check_targets(&self, config: Option<&Config>, chosen: &Chosen, asked: &Asked) -> Result<(), ApiError> {
         let Some(config) = config else { return resolve::default_config(self.registry).map(drop) };
         let model = self.facts.as_ref().ok().and_then(|facts| facts.model.as_deref());
@@ -179,7 +201,8 @@ impl Intake<'_> {
                 trusted_hosts: &self.options.trusted_hosts,
                 now: self.now,
             };
-            for target in config.targets() {
+            // Which provider answers is not known yet where the model is to be chosen.
+            for target in config.targets().filter(|target| target.choose.is_none()) {
                 match resolve::resolve(target, &names, wanted) {
                     // What a target cannot serve, another may.
                     Ok(_) | Err(Unresolved::Target(_)) => {}
@@ -197,12 +220,10 @@ impl Intake<'_> {
         if facts.model.is_some() {
             return Ok(());
         }
-        let all_name_one =
-            |config: &Config| config.targets().all(|t| t.override_params.contains_key("model"));
         let named = match (config, &self.registry.route) {
-            (Some(config), _) => all_name_one(config),
+            (Some(config), _) => config.names_every_model(),
             (None, Some(route)) => Config::parse(&route.to_string(), &Default::default())
-                .is_ok_and(|config| all_name_one(&config)),
+                .is_ok_and(|config| config.names_every_model()),
             (None, None) => false,
         };
         if named { Ok(()) } else { Err(facts::missing_model()) }
@@ -210,7 +231,7 @@ impl Intake<'_> {
 }
 
 /// The config the request brings, or the one its headers stand for. None: the configured route answers.
-fn parse(chosen: &Chosen, asked: &Asked) -> Result<Option<Config>, ApiError> {
+fn parse(chosen: &Chosen, asked: &Asked, shortest_cooldown: Duration) -> Result<Option<Config>, ApiError> {
     let config = match chosen {
         Chosen::Inline(text) => Config::parse(text, &asked.routing),
         Chosen::Stored(version) => Config::parse(&version.document.to_string(), &asked.routing),
@@ -221,7 +242,9 @@ fn parse(chosen: &Chosen, asked: &Asked) -> Result<Option<Config>, ApiError> {
         Chosen::Inline(text) => text.as_str(),
         _ => "{}",
     };
-    config.map(Some).map_err(|err: ConfigError| ApiError::bad_config(text, &err))
+    config
+        .and_then(|config| config.check_cooldowns(shortest_cooldown).map(|()| Some(config)))
+        .map_err(|err: ConfigError| ApiError::bad_config(text, &err))
 }
 
 impl Order {
@@ -244,6 +267,7 @@ impl Order {
             routing: self.asked.routing.clone(),
             forward: self.asked.forward.clone(),
             metadata: self.asked.metadata.clone(),
+            seen: std::collections::BTreeMap::new(),
             traceparent: self.asked.traceparent.clone(),
             trace_id: self.asked.trace_id.clone(),
             attempts: Vec::new(),

@@ -31,6 +31,8 @@ pub struct Options {
     pub maximum: Duration,
     /// Hosts that a caller may name although they are not public.
     pub trusted_hosts: Vec<String>,
+    /// Shortest cooldown that a config's breaker may have.
+    pub shortest_cooldown: Duration,
     /// Share of the broker's storage, in percent, above which nothing new is accepted.
     pub storage_percent: u8,
     /// How long new connections are still accepted after the order to stop, so that balancers can notice.
@@ -46,6 +48,7 @@ impl Default for Options {
             interactive: Duration::from_secs(600),
             asynchronous: Duration::from_secs(24 * 3600),
             maximum: Duration::from_secs(7 * 24 * 3600),
+            shortest_cooldown: domain::breaker::SHORTEST_COOLDOWN,
             trusted_hosts: domain::host::DEFAULT_TRUSTED.iter().map(|host| (*host).to_owned()).collect(),
             storage_percent: 70,
             drain_grace: Duration::from_secs(1),

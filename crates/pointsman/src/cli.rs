@@ -1,11 +1,18 @@
 //! The command line.
 
+mod policy;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use domain::model::Capability;
+
+pub use policy::{
+    Apply, Audit, Credential, Diff, Explain, Files, Gateway, Get, History, KeyType, Keys, Kinds, Lint,
+    Rollback, Route, Try, VirtualKeys, Workspaces,
+};
 
 /// An event-driven gateway to language models: accepted requests are never lost.
 #[derive(Debug, Parser)]
@@ -56,6 +63,37 @@ pub enum Command {
     /// Messages that could not be processed
     #[command(subcommand)]
     Dead(Dead),
+    /// How the targets do: circuits, failures, latency; and close a circuit by hand
+    Targets(Targets),
+    /// Bring what is stored in line with files: configs, virtual keys, API keys, workspaces
+    #[command(long_about = crate::commands::apply::HELP)]
+    Apply(Apply),
+    /// Show what `apply` would change; exits with 0 if nothing, with 2 if something
+    Diff(Diff),
+    /// Look at what is stored
+    Get(Get),
+    /// Put an earlier version of a config in force
+    Rollback(Rollback),
+    /// Versions of a config: who made which, and when
+    History(History),
+    /// Check configs and documents without a gateway
+    Lint(Lint),
+    /// API keys: what callers show
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Virtual keys: provider accounts that requests name
+    #[command(subcommand)]
+    VirtualKeys(VirtualKeys),
+    /// Workspaces: the isolated units that everything belongs to
+    #[command(subcommand)]
+    Workspaces(Workspaces),
+    /// Who changed what, and when
+    Audit(Audit),
+    /// Try out routing decisions
+    #[command(subcommand)]
+    Route(Route),
+    /// What was decided for a request, and why
+    Explain(Explain),
     /// What exists on the broker: depth, lag, in flight
     Streams,
     /// Check broker, streams, clocks, storage and providers, and say how to fix what is wrong
@@ -185,6 +223,21 @@ pub enum Dead {
     Redrive {
         /// Its number, from `dead ls`; `all` for every one
         number: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Targets {
+    #[command(subcommand)]
+    pub command: Option<TargetsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TargetsCommand {
+    /// Close all circuits of one target, for all routers
+    Reset {
+        /// Its name, from `pointsman targets`, as in `default/openai`
+        target: String,
     },
 }
 

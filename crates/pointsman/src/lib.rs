@@ -1,5 +1,6 @@
 //! The one binary: reads settings, starts the roles asked for, and talks to a running gateway.
 
+mod api;
 pub mod broker;
 pub mod cli;
 mod commands;
@@ -83,8 +84,21 @@ async fn dispatch(
         Command::Publish(publish) => commands::publish::run(publish, output, &settings).await,
         Command::Requests(requests) => commands::requests::run(requests, output, &settings).await,
         Command::Dead(dead) => commands::dead::run(dead, output, &settings).await,
+        Command::Targets(targets) => commands::targets::run(targets, output, &settings).await,
         Command::Streams => commands::streams::run(output, &settings).await,
         Command::Doctor => commands::doctor::run(output, &settings).await,
+        Command::Apply(apply) => commands::apply::run(apply, output, &settings, &env).await,
+        Command::Diff(diff) => commands::apply::diff(diff, output, &settings, &env).await,
+        Command::Get(get) => commands::get::run(get, output, &settings, &env).await,
+        Command::Rollback(rollback) => commands::history::rollback(rollback, output, &settings, &env).await,
+        Command::History(history) => commands::history::run(history, output, &settings, &env).await,
+        Command::Lint(lint) => commands::lint::run(&lint, output, &env),
+        Command::Keys(keys) => commands::keys::run(keys, output, &settings, &env).await,
+        Command::VirtualKeys(keys) => commands::virtual_keys::run(keys, output, &settings, &env).await,
+        Command::Workspaces(command) => commands::workspaces::run(command, output, &settings, &env).await,
+        Command::Audit(audit) => commands::audit::run(audit, output, &settings, &env).await,
+        Command::Route(cli::Route::Try(attempt)) => commands::route::run(&attempt, output, &settings, &env),
+        Command::Explain(explain) => commands::explain::run(explain, output, &settings, &env).await,
         Command::Models(models) => commands::models::run(models, output, &settings),
         Command::Check(_) | Command::Completions { .. } => Ok(ExitCode::SUCCESS),
     }

@@ -34,6 +34,8 @@ pub(crate) struct Made {
     /// The provider's status, or the one that stands for the failure.
     pub(crate) status: u16,
     pub(crate) error: Option<ErrorClass>,
+    /// The provider's word for the error.
+    pub(crate) code: Option<String>,
     pub(crate) message: Option<String>,
     pub(crate) retry_after_ms: Option<u64>,
     pub(crate) first_byte: Option<Duration>,
@@ -52,6 +54,7 @@ impl Made {
         Self {
             status,
             error: Some(error),
+            code: None,
             message: Some(message.into()),
             retry_after_ms: None,
             first_byte: None,

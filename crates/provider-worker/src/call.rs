@@ -7,7 +7,7 @@ use std::time::Duration;
 use bus::work::Delivery;
 use bytes::{Bytes, BytesMut};
 use domain::ErrorClass;
-use providers::{failure, openai};
+use providers::{failure, openai, refusal};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -100,7 +100,7 @@ impl Worker {
             .fetch(&task.envelope.body, task.body.clone())
             .await
             .map_err(|err| err.to_string())?;
-        let body = openai::request_body(&body, &call.override_params, task.envelope.stream)
+        let body = openai::request_body(&body, &call.changes(), task.envelope.stream)
             .map_err(|err| format!("the body is not a JSON object: {err}"))?;
         let url = format!("{}{}", call.base_url, task.envelope.operation.openai_path());
         if call.untrusted_host {
@@ -178,11 +178,13 @@ impl Worker {
                 .await
                 .map_or_else(|_| Bytes::new(), |(body, _)| body);
             // Its words may repeat the prompt or the credential; only its code goes on record.
-            let message = match openai::error_code(&body) {
+            let code = refusal::code(&body);
+            let message = match &code {
                 Some(code) => format!("status {status}, {code}"),
                 None => format!("status {status}"),
             };
             let mut made = Made::failure(status, ErrorClass::of_status(status), message);
+            made.code = code;
             made.retry_after_ms = retry_after;
             let body = failure::told(&task.call.provider, &body);
             made.answer = Answer::Failed(Whole { status, content_type: JSON.to_owned(), headers, body });
@@ -223,6 +225,7 @@ fn whole(provider: &str, answer: Whole, first_byte: Duration) -> Made {
         Ok(told) => Made {
             status: answer.status,
             error: None,
+            code: None,
             message: None,
             retry_after_ms: None,
             first_byte: Some(first_byte),

@@ -18,6 +18,7 @@ use tracing::{debug, error, warn};
 
 use crate::answer::{Answer, Made};
 use crate::client::Clients;
+use crate::observe::Observer;
 use crate::running::{Known, Running};
 use crate::secrets::Secrets;
 
@@ -28,6 +29,7 @@ pub(crate) struct Worker {
     pub(crate) clients: Clients,
     pub(crate) running: Arc<Running>,
     pub(crate) secrets: Secrets,
+    pub(crate) observer: Arc<Observer>,
 }
 
 /// A call taken apart.
@@ -131,9 +133,11 @@ impl Worker {
 
     async fn make(&self, delivery: &Delivery, task: Task) {
         let begun = self.running.begin(&task.id);
+        let calling = self.observer.begin(task.call.watch.as_ref());
         let made = self.call(delivery, &task, &begun.cancel).await;
         let attempt = self.attempt(&task, &made);
         measure(&attempt);
+        calling.ended(self.ctx.bus(), &attempt).await;
         let settled = match &made.answer {
             Answer::Complete(answer) => self.answer(&task, &attempt, answer, made.forwarded).await,
             Answer::None if made.forwarded.is_some() => self.broke_off(&task, &attempt, &made).await,
@@ -344,11 +348,12 @@ impl Worker {
         Attempt {
             status: Some(made.status),
             error: made.error,
+            code: made.code.clone(),
             message: made.message.clone(),
             retry_after_ms: made.retry_after_ms,
             first_byte_ms: made.first_byte.map(domain::time::millis),
             queued_ms: domain::time::millis(task.started_at.since(call.decided_at)),
-            model: providers::openai::model(task.envelope.model.as_deref(), &call.override_params),
+            model: call.changes().model(task.envelope.model.as_deref()),
             model_answered: made.told.model.clone(),
             usage: made.told.usage,
             worker: Some(self.id.clone()),

@@ -7,6 +7,7 @@ mod call;
 mod client;
 mod handle;
 mod lost;
+mod observe;
 mod running;
 mod secrets;
 mod stream;
@@ -24,6 +25,7 @@ use zeroize::Zeroizing;
 
 use crate::client::Clients;
 use crate::handle::Worker;
+use crate::observe::Observer;
 use crate::running::Running;
 use crate::secrets::Secrets;
 
@@ -47,14 +49,17 @@ pub struct Options {
 pub async fn run(ctx: Ctx, options: Options) -> anyhow::Result<()> {
     publish_key(&ctx, &options.keys).await?;
     let running = Arc::new(Running::default());
+    let id = format!("w{:016x}", rand::random::<u64>());
     let worker = Arc::new(Worker {
-        id: format!("w{:016x}", rand::random::<u64>()),
+        observer: Observer::new(&id),
+        id,
         clients: Clients::new()?,
         running: Arc::clone(&running),
         secrets: Secrets::new(ctx.clone(), &options),
         ctx: ctx.clone(),
     });
     running::listen(&ctx, &worker.id, running).await?;
+    ctx.helper("tell what is seen of targets", Arc::clone(&worker.observer).run(ctx.clone()));
     info!(worker = worker.id, slots = options.slots, "ready to call providers");
     targets::serve(&ctx, &worker, options.slots).await;
     ctx.finish().await;

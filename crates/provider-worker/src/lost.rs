@@ -55,7 +55,7 @@ impl Worker {
         let mut envelope: Envelope = task.envelope.clone();
         envelope.result_seq = sequence;
         envelope.attempts.push(Attempt {
-            model: providers::openai::model(task.envelope.model.as_deref(), &task.call.override_params),
+            model: task.call.changes().model(task.envelope.model.as_deref()),
             ..Attempt::lost(&task.call, &held.worker, held.at, self.ctx.clock().now())
         });
         envelope.failed = None;

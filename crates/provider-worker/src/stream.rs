@@ -198,6 +198,7 @@ impl<'a> Forward<'a> {
         Made {
             status,
             error: None,
+            code: None,
             message: None,
             retry_after_ms: None,
             first_byte: self.first_byte,

@@ -6,5 +6,6 @@ pub mod catalogue;
 pub mod failure;
 pub mod models;
 pub mod openai;
+pub mod refusal;
 pub mod resolve;
 pub mod sse;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use domain::Usage;
+use domain::config::params::{Changes, Path};
 use memchr::memmem;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -36,17 +37,32 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     }
 }
 
-/// The body to send: fields in `overrides` replace the caller's, and a stream is asked for its token counts.
-/// Unchanged bodies are returned as they are; all other fields keep their bytes and their order.
+/// The body to send: defaults for fields that it lacks, overrides for those it has, then what is to be dropped; and a
+/// stream is asked for its token counts, unless just that is to be dropped.
+///
+/// Unchanged bodies are returned as they are. Otherwise all fields keep their bytes and their order but the changed
+/// ones, which come last, and those that something is dropped out of, which are written anew (a number such as `1.50`
+/// may come out as `1.5`).
 pub fn request_body(
     body: &Bytes,
-    overrides: &Map<String, Value>,
+    changes: &Changes<'_>,
     ask_for_usage: bool,
 ) -> Result<Bytes, serde_json::Error> {
-    if overrides.is_empty() && !ask_for_usage {
+    let refused =
+        |path: &Path| ["stream_options", "stream_options.include_usage"].contains(&&*path.to_string());
+    let ask_for_usage = ask_for_usage && !changes.drops(refused);
+    if changes.is_empty() && !ask_for_usage {
         return Ok(body.clone());
     }
     let Fields(fields) = serde_json::from_slice(body)?;
+    let lacking: Vec<(&String, &Value)> =
+        changes.defaults.iter().filter(|(name, _)| !fields.iter().any(|(given, _)| given == *name)).collect();
+    let kept = fields.into_iter().filter(|(name, _)| !changes.overrides.contains_key(name.as_ref()));
+    let kept = kept.map(|(name, value)| (name, Cow::Borrowed(value.get().as_bytes())));
+    let lacking = lacking.into_iter().filter(|(name, _)| !changes.overrides.contains_key(*name));
+    let added = lacking
+        .chain(changes.overrides)
+        .map(|(name, value)| (Cow::Borrowed(name.as_str()), Cow::Owned(value.to_string().into_bytes())));
     let mut out = Vec::with_capacity(body.len() + 128);
     let mut put = |name: &str, value: &[u8]| -> Result<(), serde_json::Error> {
         out.push(if out.is_empty() { b'{' } else { b',' });
@@ -56,39 +72,42 @@ pub fn request_body(
         Ok(())
     };
     let mut stream_options = None;
-    for (name, value) in fields {
-        if overrides.contains_key(name.as_ref()) {
-            continue;
-        }
+    for (name, value) in kept.chain(added) {
+        let Some(value) = without_dropped(&name, value, changes.drops)? else { continue };
         if ask_for_usage && name == "stream_options" {
             stream_options = Some(value);
-            continue;
-        }
-        put(&name, value.get().as_bytes())?;
-    }
-    for (name, value) in overrides {
-        if !(ask_for_usage && name == "stream_options") {
-            put(name, &serde_json::to_vec(value)?)?;
+        } else {
+            put(&name, &value)?;
         }
     }
     if ask_for_usage {
-        let asked = overrides.get("stream_options").cloned();
-        let given = || stream_options.and_then(|raw| serde_json::from_str(raw.get()).ok());
-        let mut options: Map<String, Value> = match asked.or_else(given) {
-            Some(Value::Object(map)) => map,
-            _ => Map::new(),
-        };
+        let given =
+            stream_options.and_then(|bytes| serde_json::from_slice::<Map<String, Value>>(&bytes).ok());
+        let mut options = given.unwrap_or_default();
         options.insert("include_usage".to_owned(), Value::Bool(true));
         put("stream_options", &serde_json::to_vec(&options)?)?;
+    }
+    if out.is_empty() {
+        out.push(b'{');
     }
     out.push(b'}');
     Ok(Bytes::from(out))
 }
 
-/// The model that a body will name once overrides are applied.
-pub fn model(named: Option<&str>, overrides: &Map<String, Value>) -> Option<String> {
-    let overridden = overrides.get("model").and_then(Value::as_str);
-    overridden.or(named).map(str::to_owned)
+/// A field's bytes without what is to be dropped out of it. None: it is to be dropped as a whole.
+fn without_dropped<'b>(
+    name: &str,
+    value: Cow<'b, [u8]>,
+    drops: &[Path],
+) -> Result<Option<Cow<'b, [u8]>>, serde_json::Error> {
+    let mut concerned = drops.iter().filter(|path| path.field() == name).peekable();
+    if concerned.peek().is_none() {
+        return Ok(Some(value));
+    }
+    let mut field = Map::new();
+    field.insert(name.to_owned(), serde_json::from_slice(&value)?);
+    concerned.for_each(|path| path.remove_from(&mut field));
+    Ok(field.get(name).map(|left| Cow::Owned(left.to_string().into_bytes())))
 }
 
 #[derive(Deserialize)]
@@ -269,12 +288,21 @@ pub fn passes_on(header: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn spliced(body: &str, overrides: &str, usage: bool) -> String {
-        let overrides: Map<String, Value> = serde_json::from_str(overrides).unwrap();
-        let out = request_body(&Bytes::copy_from_slice(body.as_bytes()), &overrides, usage).unwrap();
+    fn changed(body: &str, defaults: Value, overrides: Value, drops: &[&str], usage: bool) -> String {
+        let map = |value: Value| value.as_object().cloned().unwrap();
+        let (defaults, overrides) = (map(defaults), map(overrides));
+        let drops: Vec<Path> = drops.iter().map(|path| path.parse().unwrap()).collect();
+        let changes = Changes { defaults: &defaults, overrides: &overrides, drops: &drops };
+        let out = request_body(&Bytes::copy_from_slice(body.as_bytes()), &changes, usage).unwrap();
         String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    fn spliced(body: &str, overrides: &str, usage: bool) -> String {
+        changed(body, json!({}), serde_json::from_str(overrides).unwrap(), &[], usage)
     }
 
     #[test]
@@ -294,10 +322,46 @@ mod tests {
     }
 
     #[test]
+    fn defaults_come_first_then_overrides_and_then_drops() {
+        let body = r#"{"a":1,"b":null,"c":1.50}"#;
+        let defaults = json!({"a": 9, "b": 9, "d": 9, "e": 9});
+        assert_eq!(
+            changed(body, defaults.clone(), json!({}), &[], false),
+            r#"{"a":1,"b":null,"c":1.50,"d":9,"e":9}"#
+        );
+        let overrides = json!({"a": 2, "e": 3});
+        assert_eq!(
+            changed(body, defaults, overrides, &["a", "b", "d", "nothing.here"], false),
+            r#"{"c":1.50,"e":3}"#
+        );
+        assert_eq!(changed(r#"{"a":1}"#, json!({}), json!({}), &["a"], false), "{}");
+        assert_eq!(
+            changed("{}", json!({}), json!({"a": {"b": 1, "c": 2}}), &["a.b"], false),
+            r#"{"a":{"c":2}}"#
+        );
+    }
+
+    #[test]
+    fn what_is_dropped_deep_inside_leaves_the_other_fields_alone() {
+        let body =
+            r#"{"x" : 1.50,"tools":[{"function":{"name":"f","strict":true}},{"function":{}}],"y":[1.50]}"#;
+        assert_eq!(
+            changed(body, json!({}), json!({}), &["tools[*].function.strict"], false),
+            r#"{"x":1.50,"tools":[{"function":{"name":"f"}},{"function":{}}],"y":[1.50]}"#
+        );
+    }
+
+    #[test]
     fn streams_are_asked_for_usage_and_keep_other_options() {
         assert_eq!(spliced("{}", "{}", true), "{\"stream_options\":{\"include_usage\":true}}");
         let out = spliced("{\"stream_options\":{\"include_usage\":false,\"x\":1}}", "{}", true);
         assert_eq!(out, "{\"stream_options\":{\"include_usage\":true,\"x\":1}}");
+        let body = r#"{"stream_options":{"include_usage":true,"x":1}}"#;
+        assert_eq!(changed(body, json!({}), json!({}), &["stream_options"], true), "{}");
+        assert_eq!(
+            changed(body, json!({}), json!({}), &["stream_options.include_usage"], true),
+            r#"{"stream_options":{"x":1}}"#
+        );
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! From a target in a config to a call in which nothing has to be looked up.
 
+use domain::config::params::Changes;
 use domain::config::{HeaderOptions, Target};
 use domain::envelope::{Auth, Timeouts, VirtualKeyRef};
 use domain::policy::{self, Policy, Status, VirtualKey};
 use domain::registry::Provider;
 use domain::{ApiError, Operation, Registry, Timestamp, Workspace, event, host};
 
-use crate::{catalogue, openai};
+use crate::catalogue;
 
 /// A target with everything that a call needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,10 +149,6 @@ fn of_provider(target: &Target, names: &Names<'_>) -> Result<Resolved, ApiError>
         provider(slug, names.registry).ok_or_else(|| unknown(&target.path, slug, names.registry))?;
     let mut resolved = described(target, provider, target.custom_host.as_deref(), names)?;
     resolved.credential = credential(target, provider)?;
-    resolved.queue = match &target.custom_host {
-        None => slug.to_owned(),
-        Some(_) => format!("{slug}-{}", &event::content_hash(origin(&resolved.base_url))[..8]),
-    };
     Ok(resolved)
 }
 
@@ -214,7 +211,12 @@ fn usable(key: &VirtualKey, target: &Target, now: Timestamp, wanted: Wanted<'_>)
         let message = format!("virtual key `{slug}` does not allow the operation `{operation}`");
         return refuse(412, "operation_not_allowed_error", None, message);
     }
-    let model = openai::model(wanted.model, &target.override_params);
+    let changes = Changes {
+        defaults: &target.default_params,
+        overrides: &target.override_params,
+        drops: &target.drop_params,
+    };
+    let model = changes.model(wanted.model);
     let fits = |model: &str| key.models.iter().any(|pattern| policy::matches(pattern, model));
     match model {
         Some(model) if !key.models.is_empty() && !fits(&model) => {
@@ -247,7 +249,7 @@ fn described(
         }
     }
     Ok(Resolved {
-        queue: String::new(),
+        queue: queue(target),
         concurrency: provider.concurrency,
         untrusted_host: custom_host.is_some_and(|url| !host::is_trusted(url, names.trusted_hosts)),
         base_url: custom_host.unwrap_or(&provider.base_url).trim_end_matches('/').to_owned(),
@@ -257,6 +259,23 @@ fn described(
         headers,
         timeouts: provider.timeouts,
     })
+}
+
+/// Name of the queue of a target's calls: the provider, and the origin if the caller chose it.
+pub fn queue(target: &Target) -> String {
+    let slug = target.provider.as_str();
+    match &target.custom_host {
+        None => slug.to_owned(),
+        Some(url) => format!("{slug}-{}", &event::content_hash(origin(url.trim_end_matches('/')))[..8]),
+    }
+}
+
+/// Longest that a call to a target may take.
+pub fn longest(target: &Target, registry: &Registry) -> std::time::Duration {
+    let slug = target.provider.as_str();
+    let provider = registry.providers.get(slug).or_else(|| catalogue::find(slug));
+    // A virtual key's provider is not known by the target's name.
+    provider.map_or(std::time::Duration::MAX, |provider| provider.timeouts.total)
 }
 
 fn credential(target: &Target, provider: &Provider) -> Result<Option<String>, ApiError> {

@@ -17,7 +17,7 @@ use telemetry::TraceContext;
 use tracing::{debug, error, warn};
 
 use crate::act::{Router, Trouble};
-use crate::configs::NoConfig;
+use crate::configs::{self, NoConfig};
 
 /// A request that can be routed.
 pub(crate) struct Accepted {
@@ -86,16 +86,20 @@ impl Router {
         let mut options = Options::read(|name| delivery.header(name))?;
         let (reference, body) = self.body(delivery).await?;
         let facts = Facts::read(operation, &body)?;
+        options.routing.model = facts.model_with_provider();
         let (source, config) = self.choose(&identity, &options).await?;
         options.metadata =
             self.ctx.policy().read(|p| p.merge_metadata(&identity, options.metadata.as_deref()));
-        let all_name_one = || config.targets().all(|t| t.override_params.contains_key("model"));
-        if facts.model.is_none() && !all_name_one() {
+        if facts.model.is_none() && !config.names_every_model() {
             return Err(facts::missing_model().into());
         }
         let inline = if matches!(reference, BodyRef::Inline { .. }) { body } else { Bytes::new() };
         let envelope = self.envelope(delivery, operation, lane, &options, facts, source, reference)?;
-        let envelope = Envelope { workspace: identity.workspace, key: identity.key, ..envelope };
+        let seen = match delivery.header(headers::SEEN) {
+            Some(text) => serde_json::from_str(text).unwrap_or_default(),
+            None => headers::seen(config.wanted_headers(), |name| delivery.header(name)),
+        };
+        let envelope = Envelope { workspace: identity.workspace, key: identity.key, seen, ..envelope };
         Ok(Accepted { envelope, config, body: inline })
     }
 
@@ -119,6 +123,7 @@ impl Router {
             Chosen::Route => providers::resolve::default_config(&self.ctx.registry())?,
         };
         let config = self.configs.parse(&text, &options.routing)?;
+        configs::check_cooldowns(&config, self.options.shortest_cooldown)?;
         refuse_clear_config(&text)?;
         Ok((ConfigSource::Inline(text), config))
     }
@@ -215,6 +220,7 @@ impl Router {
             routing: domain::config::HeaderOptions::default(),
             forward: None,
             metadata: None,
+            seen: std::collections::BTreeMap::new(),
             traceparent: None,
             trace_id: None,
             attempts: Vec::new(),

@@ -1,6 +1,6 @@
 //! Doing what was decided.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,24 +10,28 @@ use bus::{PutError, subject};
 use bytes::Bytes;
 use domain::config::Target;
 use domain::envelope::FailedAnswer;
-use domain::next::{self, View};
+use domain::health::{Watch, target_key};
+use domain::next::{self, Decision, View};
 use domain::{
     ApiError, Attempt, BodyRef, Call, Config, ConfigSource, Envelope, ErrorClass, Event, Next, Outcome,
     Refusal, Timestamp, outcome,
 };
 use parking_lot::Mutex;
+use providers::models;
 use providers::resolve::{self, Names, Unresolved, Wanted};
 use role::Ctx;
 use tracing::{debug, warn};
 
 use crate::Options;
 use crate::configs::Configs;
+use crate::health::{Book, Permission};
 
 /// What a router needs to act.
 pub(crate) struct Router {
     pub(crate) ctx: Ctx,
     pub(crate) options: Options,
     pub(crate) configs: Configs,
+    pub(crate) health: Arc<Book>,
     /// Targets that are known to have consumers, and the limit they were made with.
     targets: Mutex<HashMap<String, usize>>,
 }
@@ -45,6 +49,8 @@ pub(crate) enum Trouble {
     #[error(transparent)]
     Read(#[from] bus::state::ReadError),
     #[error(transparent)]
+    Body(#[from] bus::bodies::BodyError),
+    #[error(transparent)]
     Topology(#[from] bus::TopologyError),
 }
 
@@ -60,7 +66,8 @@ pub(crate) enum Step {
 
 impl Router {
     pub(crate) fn new(ctx: Ctx, options: Options) -> Self {
-        Self { ctx, options, configs: Configs::new(), targets: Mutex::default() }
+        let health = Book::new(ctx.clone());
+        Self { ctx, options, configs: Configs::new(), health, targets: Mutex::default() }
     }
 
     /// Decides about a new request and acts.
@@ -89,27 +96,43 @@ impl Router {
     ) -> Result<Step, Trouble> {
         let mut unreported = reporting;
         let mut failed = failed;
+        // Half-open targets that somebody else is trying.
+        let mut denied = HashSet::new();
+        let gathered = self.gather(&envelope, config, body).await?;
+        let registry = self.ctx.registry();
         loop {
+            let health = self.health.known(&envelope.workspace, now, &denied);
             let view = View {
                 now,
                 deadline: envelope.deadline,
                 seed: envelope.seed(),
                 cancelled,
                 on_lost: self.options.on_lost,
+                health: &health,
+                models: &models::View::new(&registry),
             };
-            match next::next(config, &envelope.attempts, &view) {
+            let decision = next::next(config, &gathered.facts(&envelope), &envelope.attempts, &view);
+            note(&decision, &envelope);
+            match decision.next {
                 Next::Call { target, after } if after < AT_ONCE => {
-                    let told = self.tell(&envelope, target, &mut unreported).await;
+                    let Some(watch) = self.permitted(&envelope, &target, now).await else {
+                        denied.insert(target_key(&envelope.workspace, &resolve::queue(&target)));
+                        continue;
+                    };
+                    let told = self.tell(&envelope, &target, &mut unreported).await;
                     let called = match told {
-                        Ok(()) => self.call(&mut envelope, config, target, body, &failed, now).await,
+                        Ok(()) => self.call(&mut envelope, config, &target, body, &failed, now, &watch).await,
                         Err(err) => Err(err),
                     };
+                    if watch.probe && called.is_err() {
+                        self.health.give_up_probe(&watch.target);
+                    }
                     match called {
                         Ok(()) => return Ok(Step::GoesOn),
                         Err(NotCalled::QueueFull) => {}
                         Err(NotCalled::Unusable(err)) => {
                             self.report(&envelope, &mut unreported).await?;
-                            failed = unusable(&mut envelope, target, &err, now);
+                            failed = unusable(&mut envelope, &target, &err, now);
                         }
                         Err(NotCalled::Refused(err)) => {
                             let by_header =
@@ -143,6 +166,24 @@ impl Router {
         }
     }
 
+    /// What to watch at a target that was chosen. None: it is half-open, and somebody else is trying it.
+    async fn permitted(&self, envelope: &Envelope, target: &Target, now: Timestamp) -> Option<Watch> {
+        let mut watch = Watch {
+            target: target_key(&envelope.workspace, &resolve::queue(target)),
+            policy: target.breaker.clone(),
+            callers_credential: target.api_key.is_some() || target.custom_host.is_some(),
+            callers_timeout: envelope.routing.request_timeout.is_some(),
+            probe: false,
+        };
+        let longest = resolve::longest(target, &self.ctx.registry());
+        match self.health.permit(&watch, now, longest).await {
+            Permission::Granted => {}
+            Permission::Probe => watch.probe = true,
+            Permission::Denied => return None,
+        }
+        Some(watch)
+    }
+
     /// Reports what led here, once it is certain that the request goes on at this target.
     async fn tell(
         &self,
@@ -166,6 +207,7 @@ impl Router {
         Ok(())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the facts of one call")]
     async fn call(
         &self,
         envelope: &mut Envelope,
@@ -174,6 +216,7 @@ impl Router {
         body: &Bytes,
         failed: &Bytes,
         now: Timestamp,
+        watch: &Watch,
     ) -> Result<(), NotCalled> {
         let resolved = self.resolve(target, envelope, now)?;
         let queue = subject::token(&resolved.queue);
@@ -192,10 +235,13 @@ impl Router {
             virtual_key: resolved.virtual_key,
             headers: resolved.headers,
             forward_headers: target.forward_headers.clone(),
+            default_params: target.default_params.clone(),
             override_params: target.override_params.clone(),
+            drop_params: target.drop_params.clone(),
             request_timeout_ms: target.request_timeout.map(domain::time::millis),
             timeouts: resolved.timeouts,
             success_is_final: next::success_is_final(config, &envelope.attempts, target),
+            watch: Some(watch.clone()),
             retry_count: retries_if_answered(config, envelope, target, number, now),
         });
         let payload = envelope.encode(body, failed);
@@ -205,7 +251,9 @@ impl Router {
             Ok(_) => Ok(()),
             Err(PutError::BacklogFull) => {
                 envelope.call = None;
-                envelope.attempts.push(queue_full(target, number, now));
+                let attempt = queue_full(target, number, now);
+                self.health.tell(&attempt, watch).await;
+                envelope.attempts.push(attempt);
                 Err(NotCalled::QueueFull)
             }
             Err(err) => Err(NotCalled::Trouble(err.into())),
@@ -325,6 +373,13 @@ impl Router {
     }
 }
 
+/// The reasons, for whoever follows one request.
+fn note(decision: &Decision<'_>, envelope: &Envelope) {
+    for reason in &decision.why {
+        debug!(request = %envelope.request, %reason, "decided");
+    }
+}
+
 fn over(ended: Ended, envelope: &Envelope) -> Step {
     match ended {
         Ended::Won => Step::Over,
@@ -424,8 +479,14 @@ fn refusal_error(refusal: Refusal) -> (outcome::Kind, ApiError) {
         Refusal::Cancelled => {
             (outcome::Kind::Cancelled, ApiError::new(499, "cancelled", "the request was cancelled"))
         }
+        // Portkey's text.
+        Refusal::NoMatch => {
+            let message = "Query router did not resolve to any valid target";
+            (outcome::Kind::Refused, ApiError::new(400, "no_condition_matched", message))
+        }
         Refusal::NoTarget => {
-            let message = "the config leads to no target: give one a positive `weight`";
+            let message = "the config leads to no target: give one a positive `weight`; where a model is to be \
+                           chosen, ask for less or configure more providers";
             let err = ApiError::new(400, "no_target", message)
                 .in_portkeys_words("Query router did not resolve to any valid target");
             (outcome::Kind::Refused, err)

@@ -2,9 +2,10 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::state::ReadError;
-use domain::config::HeaderOptions;
+use domain::config::{ConfigError, HeaderOptions};
 use domain::policy::{ConfigVersion, Key};
 use domain::{ApiError, Config, ConfigSource, Envelope};
 use lru::LruCache;
@@ -108,6 +109,12 @@ impl Router {
             NoConfig::Refused(ApiError::new(500, "config_lost", message))
         })
     }
+}
+
+/// Refuses breakers that would try their targets sooner than this gateway allows.
+pub(crate) fn check_cooldowns(config: &Config, shortest: Duration) -> Result<(), ApiError> {
+    let refused = |err: ConfigError| ApiError::bad_request(&err.path, "invalid_config", err.to_string());
+    config.check_cooldowns(shortest).map_err(refused)
 }
 
 fn parse(text: &str, routing: &HeaderOptions) -> Result<Config, ApiError> {

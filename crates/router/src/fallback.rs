@@ -39,8 +39,14 @@ impl Router {
         failed: Bytes,
     ) -> Result<Step, Trouble> {
         // With a call it comes from a worker, whose attempt has not been reported; without, it is a due retry.
-        let fresh = envelope.call.take().is_some();
+        let call = envelope.call.take();
+        let fresh = call.is_some();
         let bus = self.ctx.bus();
+        if let (Some(attempt), Some(watch)) = (envelope.attempts.last(), call.and_then(|call| call.watch))
+            && attempt.error == Some(ErrorClass::Lost)
+        {
+            self.health.tell(attempt, &watch).await;
+        }
         let elsewhere = match envelope.attempts.last().filter(|a| fresh && a.error != Some(ErrorClass::Lost))
         {
             // Before anything is done about it: after this nobody can give the attempt up for lost.

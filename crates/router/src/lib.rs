@@ -5,7 +5,9 @@
 mod accept;
 mod act;
 mod configs;
+mod facts;
 mod fallback;
+mod health;
 mod identify;
 mod sweep;
 
@@ -40,6 +42,8 @@ pub struct Options {
     pub maximum: Duration,
     /// How access is controlled.
     pub access: Access,
+    /// Shortest cooldown that a config's breaker may have.
+    pub shortest_cooldown: Duration,
     /// How often overdue calls are looked for.
     pub sweep: Duration,
 }
@@ -47,6 +51,7 @@ pub struct Options {
 /// Runs until it has drained.
 pub async fn run(ctx: Ctx, options: Options) -> anyhow::Result<()> {
     let router = Arc::new(Router::new(ctx.clone(), options.clone()));
+    router.health.start().await;
     for (lane, share, batch) in SHARES {
         let puller = Puller::requests(ctx.bus(), *lane, (options.in_flight * share / 100).max(1), *batch);
         start(&ctx, &router, puller, Input::Request);

@@ -135,7 +135,7 @@ impl Router {
         let Some(call) = envelope.call.take() else { return Ok(()) };
         if let Ok(sequence) = bus.fence(&envelope, call.number).await? {
             envelope.result_seq = sequence;
-            let model = providers::openai::model(envelope.model.as_deref(), &call.override_params);
+            let model = call.changes().model(envelope.model.as_deref());
             let lost = Attempt { model, ..Attempt::lost(&call, &claim.worker, claim.at, now) };
             envelope.attempts.push(lost.clone());
             let (outcome, body) = Outcome::error(&envelope, outcome::Kind::Expired, &overdue(), now);

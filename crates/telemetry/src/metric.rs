@@ -33,6 +33,15 @@ pub const FRAME_GAPS: &str = "pointsman_frame_gaps_total";
 /// Share of the broker's storage in use, 0 to 1.
 pub const STORAGE_USED: &str = "pointsman_broker_storage_used_ratio";
 
+/// Whether a target may be called, by `target`: 0 closed, 1 half-open, 2 open.
+pub const BREAKER_STATE: &str = "pointsman_breaker_state";
+/// Circuits that opened, by `target` and `reason`, as each router counts them.
+pub const BREAKER_OPENED: &str = "pointsman_breaker_opened_total";
+/// Mean time to the first byte lately, by `target`.
+pub const TARGET_LATENCY: &str = "pointsman_target_latency_seconds";
+/// Calls running now, by `target`, over all workers.
+pub const TARGET_IN_FLIGHT: &str = "pointsman_target_in_flight";
+
 const SECONDS: &[f64] = &[
     0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
     600.0,
@@ -74,5 +83,9 @@ fn describe() {
     describe_counter!(HTTP_ANSWERS, "HTTP answers, by operation and status.");
     describe_counter!(BUS_EVENTS, "Connection events of the broker client.");
     describe_counter!(FRAME_GAPS, "Answers whose frames had a gap that the stored result filled.");
+    describe_gauge!(BREAKER_STATE, "Whether a target may be called: 0 closed, 1 half-open, 2 open.");
+    describe_counter!(BREAKER_OPENED, "Circuits that opened, by target and reason.");
+    describe_gauge!(TARGET_LATENCY, "Mean time to the first byte lately, by target.");
+    describe_gauge!(TARGET_IN_FLIGHT, "Calls running now, by target, over all workers.");
     describe_gauge!(STORAGE_USED, "Share of the broker's storage in use, 0 to 1.");
 }

@@ -2,7 +2,9 @@
 
 pub mod broker;
 pub mod client;
+mod installed;
 pub mod mock;
+pub mod node;
 pub mod process;
 pub mod python;
 
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 pub use broker::Broker;
 pub use client::{Client, Observer};
 pub use mock::Mock;
+pub use node::Node;
 pub use process::{Pointsman, Signal};
 pub use python::Python;
 

@@ -81,7 +81,9 @@ impl Expect {
         for (name, expected) in &self.headers {
             let found = answer.headers.get(name);
             let fits = found.is_some_and(|found| found.split(';').next() == Some(&fill(expected)));
-            if !fits && !(door != Door::Http && !name.starts_with("x-portkey-")) {
+            // The bus has its own names for the others.
+            let has_it = door == Door::Http || name.starts_with("x-portkey-");
+            if has_it && !fits {
                 return Err(format!("header {name} is {found:?} instead of {expected:?}: {}", answer.text));
             }
         }

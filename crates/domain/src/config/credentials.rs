@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::parse::snake_case;
+use super::read::snake_case;
 
 /// What sealed text begins with.
 const SEALED: &str = "sealed:";
@@ -14,16 +14,39 @@ const USER_DATA: &[&str] =
 /// Keys that look like a credential's and hold a name.
 const NAMES: &[&str] = &["virtual_key", "aws_s3_object_key"];
 
+/// Credentials by their whole name.
+const WHOLE: &[&str] = &[
+    "apikey",
+    "auth",
+    "authorization",
+    "aws_access_key_id",
+    "bearer",
+    "connection_string",
+    "cookie",
+    "credential",
+    "credentials",
+    "jwt",
+    "key",
+    "oracle_fingerprint",
+    "private_key_id",
+    "pwd",
+    "sas",
+    "token",
+];
+
+/// What names of credentials end in.
+const ENDS: &[&str] = &["_apikey", "_key", "_token", "_credential", "_credentials", "service_account_json"];
+
+/// What names of credentials contain.
+const PARTS: &[&str] = &["secret", "password", "passphrase", "private_key"];
+
 /// A credential is known by its key in any spelling: a key that is refused later must not have travelled in clear.
 fn is_credential(key: &str) -> bool {
     let key = snake_case(key);
     !NAMES.contains(&key.as_str())
-        && (["apikey", "authorization", "aws_access_key_id", "credentials", "key", "token"]
-            .contains(&key.as_str())
-            || ["_key", "_token", "_credentials", "service_account_json"]
-                .iter()
-                .any(|end| key.ends_with(end))
-            || ["secret", "password", "passphrase"].iter().any(|part| key.contains(part)))
+        && (WHOLE.contains(&key.as_str())
+            || ENDS.iter().any(|end| key.ends_with(end))
+            || PARTS.iter().any(|part| key.contains(part)))
 }
 
 /// The text to seal. None: there is nothing secret in the value, or it is sealed.

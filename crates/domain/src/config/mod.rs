@@ -2,58 +2,44 @@
 //!
 //! Compatible with Portkey's configs. What this version does not offer is refused by name, never ignored.
 
+pub mod cache;
+pub mod choose;
+pub mod condition;
 mod credentials;
+mod needs;
+mod options;
+pub mod params;
 mod parse;
+mod print;
+mod provider_options;
+mod read;
 pub mod retry;
+mod source;
+mod strategy;
 
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use cache::Cache;
+pub use choose::Choose;
+pub use condition::{Condition, Field, Query};
 pub use credentials::{clear_credential, seal_credentials};
+use needs::Needs;
+pub use options::{HeaderOptions, Profile, names_its_provider};
+pub use parse::LEGACY;
+pub use source::ConfigSource;
+pub use strategy::{Sticky, Strategy};
 
-use crate::Slug;
+use crate::breaker;
 
 /// A routing document whose every target is complete: inheritance is resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The top of the tree.
     pub root: Node,
-}
-
-/// Where a request's routing document is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ConfigSource {
-    /// Here, as JSON text.
-    Inline(String),
-    /// In the store of the request's workspace.
-    Stored {
-        /// Its `pc-…`.
-        slug: Slug,
-        /// The version that counts for the whole life of the request. None: the one in force when it is accepted.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        version: Option<u32>,
-    },
-}
-
-impl Default for ConfigSource {
-    fn default() -> Self {
-        Self::Inline(String::new())
-    }
-}
-
-impl fmt::Display for ConfigSource {
-    /// `pc-…@3`, or a hash of the text: the same everywhere.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Inline(text) => f.write_str(&crate::event::content_hash(text)),
-            Self::Stored { slug, version: Some(version) } => write!(f, "{slug}@{version}"),
-            Self::Stored { slug, version: None } => write!(f, "{slug}"),
-        }
-    }
+    needs: Needs,
 }
 
 /// A target, or several with a strategy.
@@ -70,47 +56,50 @@ pub enum Node {
 pub struct Group {
     /// Place in the document, as in `config.targets[1]`.
     pub path: String,
+    /// Name that conditions of the group above refer to.
+    pub name: Option<String>,
     /// Share of a load-balancing parent.
     pub weight: f64,
     /// How to choose.
     pub strategy: Strategy,
+    /// From the decision about the first attempt in this group: once it is over, nothing more is started in it.
+    pub time_budget: Option<Duration>,
+    /// When targets of this group are passed over; the targets below have it too, up to the next conditional group.
+    pub breaker: Option<breaker::Policy>,
     /// What to choose from; never empty.
     pub targets: Vec<Node>,
 }
 
-/// How a group chooses.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Strategy {
-    /// The first target only.
-    Single,
-    /// One after the other, until one answers.
-    Fallback {
-        /// Only these statuses lead to the next target. None: everything but a 2xx does.
-        on_status_codes: Option<Vec<u16>>,
-    },
-    /// One of them, by weight; no failover inside the group.
-    LoadBalance,
-}
-
 /// One place a request may go.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Target {
     /// Place in the document, as in `config.targets[1].targets[0]`; `config` for a document that is one target.
+    /// With a model that was chosen from the catalogue, that follows: `config#openai/gpt-4o`.
     pub path: String,
-    /// Name given in the document.
+    /// Name that conditions of the group above refer to.
     pub name: Option<String>,
     /// Share of a load-balancing parent.
     pub weight: f64,
-    /// Provider's slug, without `@`.
+    /// Provider's slug, without `@`. Empty where the model is to be chosen.
     pub provider: String,
+    /// The model is chosen from the catalogue, and the provider with it.
+    pub choose: Option<Choose>,
     /// Credential, sealed or in clear.
     pub api_key: Option<String>,
     /// URL instead of the provider's own.
     pub custom_host: Option<String>,
+    /// Fields for a body that lacks them.
+    pub default_params: Map<String, Value>,
     /// Fields that replace the body's.
     pub override_params: Map<String, Value>,
+    /// What is taken out of the body in the end.
+    pub drop_params: Vec<params::Path>,
     /// When to try the same target again.
     pub retry: retry::Policy,
+    /// Whether answers may come from the cache.
+    pub cache: Option<Cache>,
+    /// When this target is passed over.
+    pub breaker: Option<breaker::Policy>,
     /// Time to the response headers.
     pub request_timeout: Option<Duration>,
     /// Caller's headers that are passed on, in lower case.
@@ -121,6 +110,9 @@ pub struct Target {
     pub openai_organization: Option<String>,
     /// `OpenAI-Project` header.
     pub openai_project: Option<String>,
+    /// What providers of other dialects want to know (regions, deployments, credentials that are sealed or in clear),
+    /// as it was written.
+    pub provider_options: Map<String, Value>,
 }
 
 impl fmt::Debug for Target {
@@ -128,52 +120,11 @@ impl fmt::Debug for Target {
         f.debug_struct("Target")
             .field("path", &self.path)
             .field("provider", &self.provider)
+            .field("choose", &self.choose)
             .field("api_key", &self.api_key.as_ref().map(|_| "…"))
             .field("custom_host", &self.custom_host)
             .field("retry", &self.retry)
             .finish_non_exhaustive()
-    }
-}
-
-/// Values from request headers: they fill a config that names no provider, or beat what it says.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct HeaderOptions {
-    /// Provider, for a config that names neither provider nor targets.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub provider: Option<String>,
-    /// Credential for that provider.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_key: Option<String>,
-    /// Beats every target's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub custom_host: Option<String>,
-    /// Beats every target's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_timeout: Option<Duration>,
-    /// Beats every target's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub forward_headers: Option<Vec<String>>,
-    /// Retries, for a config that says nothing about them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_count: Option<u32>,
-    /// Beats every target's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub strict_open_ai_compliance: Option<bool>,
-}
-
-impl fmt::Debug for HeaderOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = self.api_key.as_deref().map(|k| if k.starts_with("sealed:") { k } else { "…" });
-        f.debug_struct("HeaderOptions")
-            .field("provider", &self.provider)
-            .field("api_key", &key)
-            .field("custom_host", &self.custom_host)
-            .field("request_timeout", &self.request_timeout)
-            .field("forward_headers", &self.forward_headers)
-            .field("retry_count", &self.retry_count)
-            .field("strict_open_ai_compliance", &self.strict_open_ai_compliance)
-            .finish()
     }
 }
 
@@ -206,37 +157,66 @@ impl Config {
         parse::config(&Value::Object(Map::new()), headers)
     }
 
+    /// Whether a document can be stored for later requests, which may bring the provider that it does not name.
+    pub fn check(document: &Value) -> Result<(), ConfigError> {
+        let named = HeaderOptions { provider: Some("named-by-the-request".to_owned()), ..Default::default() };
+        parse::config(document, &named).map(|_| ())
+    }
+
+    /// The document that this was read from, with inheritance resolved and in one spelling. It parses to the same
+    /// config.
+    pub fn to_json(&self) -> Value {
+        print::node(&self.root)
+    }
+
+    /// Refuses breakers that would try their targets sooner than this gateway allows.
+    pub fn check_cooldowns(&self, shortest: Duration) -> Result<(), ConfigError> {
+        let short = |t: &&Target| t.breaker.as_ref().is_some_and(|b| b.cooldown_interval < shortest);
+        let Some(target) = self.targets().find(short) else { return Ok(()) };
+        let shortest = crate::time::format_duration(shortest);
+        let message = format!(
+            "the `cooldown_interval` of its `cb_config` is shorter than this gateway allows; write \"{shortest}\" or more"
+        );
+        Err(ConfigError::new(&target.path, message))
+    }
+
     /// Every target, in order.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         let mut found = Vec::new();
-        collect(&self.root, &mut found);
+        self.root.collect(&mut found);
         found.into_iter()
+    }
+
+    /// The target that an attempt with this path was made at.
+    pub fn target(&self, path: &str) -> Option<&Target> {
+        let place = path.split_once('#').map_or(path, |(place, _)| place);
+        self.targets().find(|t| t.path == place)
+    }
+
+    /// Whether every target brings its own model, so that the request needs none.
+    pub fn names_every_model(&self) -> bool {
+        let names = |params: &Map<String, Value>| params.contains_key("model");
+        self.targets().all(|t| t.choose.is_some() || names(&t.override_params) || names(&t.default_params))
     }
 
     /// Most attempts that the plan makes for one request; replacements of lost ones not counted.
     pub fn max_attempts(&self) -> u32 {
-        most(&self.root)
+        self.root.max_attempts()
     }
-}
 
-fn collect<'a>(node: &'a Node, found: &mut Vec<&'a Target>) {
-    match node {
-        Node::Target(target) => found.push(target),
-        Node::Group(group) => group.targets.iter().for_each(|n| collect(n, found)),
+    /// Whether a decision looks into the body.
+    pub fn needs_body(&self) -> bool {
+        self.needs.body
     }
-}
 
-fn most(node: &Node) -> u32 {
-    match node {
-        Node::Target(target) => 1 + target.retry.attempts,
-        Node::Group(group) => {
-            let children = group.targets.iter().map(most);
-            match group.strategy {
-                Strategy::Fallback { .. } => children.sum(),
-                Strategy::LoadBalance => children.max().unwrap_or(0),
-                Strategy::Single => group.targets.first().map_or(0, most),
-            }
-        }
+    /// Whether a decision looks at the metadata.
+    pub fn needs_metadata(&self) -> bool {
+        self.needs.metadata
+    }
+
+    /// The caller's headers that decisions look at, in lower case.
+    pub fn wanted_headers(&self) -> &[String] {
+        &self.needs.headers
     }
 }
 
@@ -249,6 +229,14 @@ impl Node {
         }
     }
 
+    /// Name that conditions of the group above refer to.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Target(target) => target.name.as_deref(),
+            Self::Group(group) => group.name.as_deref(),
+        }
+    }
+
     /// Share of a load-balancing parent.
     pub fn weight(&self) -> f64 {
         match self {
@@ -256,7 +244,31 @@ impl Node {
             Self::Group(group) => group.weight,
         }
     }
+
+    fn collect<'a>(&'a self, found: &mut Vec<&'a Target>) {
+        match self {
+            Self::Target(target) => found.push(target),
+            Self::Group(group) => group.targets.iter().for_each(|n| n.collect(found)),
+        }
+    }
+
+    fn max_attempts(&self) -> u32 {
+        match self {
+            Self::Target(target) => {
+                let models = if target.choose.is_some() { choose::MOST_MODELS as u32 } else { 1 };
+                models * (1 + target.retry.attempts)
+            }
+            Self::Group(group) => {
+                let children = group.targets.iter().map(Self::max_attempts);
+                match group.strategy {
+                    Strategy::Fallback { .. } => children.sum(),
+                    Strategy::Single if group.breaker.is_none() => children.take(1).sum(),
+                    _ => children.max().unwrap_or(0),
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

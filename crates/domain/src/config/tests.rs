@@ -1,5 +1,8 @@
 //! What a routing document may say, and how it is refused.
 
+pub(crate) mod generate;
+mod schema;
+
 use super::*;
 
 fn parse(json: &str) -> Result<Config, ConfigError> {
@@ -26,11 +29,6 @@ fn bad_configs_name_the_place_and_the_fix() {
         r#"{"strategy":{"mode":"roundrobin"},"targets":[{"provider":"a"}]}"#,
         "config.strategy.mode",
         "`loadbalance`",
-    );
-    refused(
-        r#"{"strategy":{"mode":"conditional"},"targets":[{"provider":"a"}]}"#,
-        "config.strategy.mode",
-        "not offered",
     );
     refused(
         r#"{"strategy":{"mode":"single","on_status_codes":[500]},"targets":[{"provider":"a"}]}"#,
@@ -64,7 +62,7 @@ fn bad_configs_name_the_place_and_the_fix() {
         "config.overrideParams",
         "did you mean `override_params`",
     );
-    refused(r#"{"provider":"a","cache":{"mode":"simple"}}"#, "config.cache", "not offered");
+    refused(r#"{"provider":"a","input_guardrails":[]}"#, "config.input_guardrails", "not offered");
     refused(
         r#"{"strategy":{"mode":"fallback"},"targets":[{"provider":"a"},{"weight":1}]}"#,
         "config.targets[1].provider",
@@ -76,7 +74,6 @@ fn bad_configs_name_the_place_and_the_fix() {
         "itself",
     );
     refused(r#"{"provider":"a","forward_headers":["a b"]}"#, "config.forward_headers[0]", "name of a header");
-    refused(r#"{"provider":"a","aws_region":"us-east-1"}"#, "config.aws_region", "not offered");
     refused(
         r#"{"provider":"a","strategy":{"mode":"single"},"targets":[{"provider":"b"}]}"#,
         "config.provider",
@@ -160,8 +157,9 @@ fn errors_show_no_text_that_may_be_a_secret() {
 
 #[test]
 fn what_is_null_counts_as_absent() {
-    let config =
-        parse(r#"{"provider":"a","strategy":null,"targets":null,"retry":null,"cache":null,"weight":null}"#);
+    let config = parse(
+        r#"{"provider":"a","strategy":null,"targets":null,"retry":null,"cache":null,"prompt_id":null,"weight":null}"#,
+    );
     assert_eq!(config, parse(r#"{"provider":"a"}"#));
 }
 

@@ -41,6 +41,7 @@ fn mistakes_in_configs_are_told_in_portkeys_words() {
     check("{nonsense", None, NOT_JSON, false);
     check("{}", None, NO_PROVIDER, false);
     check(r#"{"retry":{"attempts":1}}"#, None, NO_PROVIDER, false);
+    check(r#"{"provider":"openai","options":[{"provider":"openai"}]}"#, None, LEGACY, false);
     check(r#"{"mode":"single","options":[{"provider":"openai"}]}"#, None, LEGACY, false);
     check(
         r#"{"provider":"openai","forward_headers":["X-Portkey-Forward-Headers"]}"#,

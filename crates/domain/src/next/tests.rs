@@ -1,9 +1,19 @@
 //! The decision by table, and the laws that hold for every config and history.
 
+mod health;
+mod laws;
+mod models;
+mod routes;
+
+use std::collections::BTreeMap;
+
 use proptest::prelude::{Strategy as Generator, prop, prop_assert, prop_assert_eq, proptest};
 
 use super::*;
 use crate::config::HeaderOptions;
+use crate::health::NoHealth;
+use crate::model::NoModels;
+use crate::{Lane, Operation};
 
 const FAR: Timestamp = Timestamp(1_000_000_000);
 
@@ -23,8 +33,38 @@ fn tried(history: &[(&str, u16)]) -> Vec<Attempt> {
     history.iter().enumerate().map(one).collect()
 }
 
-fn view() -> View {
-    View { now: Timestamp(1000), deadline: FAR, seed: 1, cancelled: false, on_lost: OnLost::Retry }
+fn view() -> View<'static> {
+    View {
+        now: Timestamp(1000),
+        deadline: FAR,
+        seed: 1,
+        cancelled: false,
+        on_lost: OnLost::Retry,
+        health: &NoHealth,
+        models: &NoModels,
+    }
+}
+
+/// Nothing but a chat request.
+fn facts() -> RequestFacts<'static> {
+    static NO_HEADERS: BTreeMap<String, String> = BTreeMap::new();
+    RequestFacts {
+        operation: Operation::Chat,
+        lane: Lane::Interactive,
+        path: "/v1/chat/completions",
+        model: None,
+        params: None,
+        body_bytes: 0,
+        metadata: None,
+        headers: &NO_HEADERS,
+        key_id: None,
+        accepted_at: Timestamp(0),
+    }
+}
+
+/// The decision about a request of which nothing is known.
+fn next<'a>(config: &'a Config, attempts: &[Attempt], view: &View<'_>) -> Next<'a> {
+    super::next(config, &facts(), attempts, view).next
 }
 
 fn show(next: &Next<'_>) -> String {
@@ -303,7 +343,7 @@ fn play(config: &Config, statuses: &[u16], seed: u64) -> (Vec<Attempt>, String) 
 }
 
 fn config_balances(config: &Config) -> bool {
-    matches!(&config.root, Node::Group(group) if group.strategy == Strategy::LoadBalance
+    matches!(&config.root, Node::Group(group) if group.strategy == Strategy::LoadBalance { sticky: None }
         && group.targets.iter().all(|t| matches!(t, Node::Target(_))))
 }
 
@@ -400,7 +440,7 @@ proptest! {
         let place = |a: &Attempt| config.targets().position(|t| t.path == a.path);
         let (mut now, mut history, mut made) = (Timestamp(1000), Vec::<Attempt>::new(), 0);
         loop {
-            let view = View { now, deadline, seed, cancelled: false, on_lost };
+            let view = View { now, deadline, seed, on_lost, ..view() };
             match next(&config, &history, &view) {
                 Next::Call { target, after } => {
                     now = now.plus(after);
@@ -411,7 +451,7 @@ proptest! {
                         // Queues are not full for ever.
                         (status, error) = (Some(500), Some(ErrorClass::ServerError));
                     }
-                    if success_is_final(&config, &history, target) && error.is_none() {
+                    if success_is_final(&config, &history, &target) && error.is_none() {
                         let mut ended = history.clone();
                         ended.push(attempt(0, &target.path, status, None));
                         prop_assert_eq!(next(&config, &ended, &view), Next::Answer(history.len()));

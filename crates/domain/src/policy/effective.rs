@@ -67,7 +67,7 @@ impl Policy {
             Some(ConfigSource::Stored { slug, version: None }) => self.stored(workspace, slug),
             None => match default() {
                 Some(slug) => self.stored(workspace, &slug),
-                None if asked.routing.provider.is_some() => Ok(Chosen::Headers),
+                None if asked.routing.names_a_provider() => Ok(Chosen::Headers),
                 None => Ok(Chosen::Route),
             },
         }

@@ -180,6 +180,9 @@ pub struct ConfigHead {
     /// Whether it may be used.
     #[serde(default)]
     pub status: Status,
+    /// Who keeps it in line with files elsewhere; None: nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<String>,
     /// Who made it.
     pub created: Stamp,
     /// Who changed it last.
@@ -267,6 +270,9 @@ pub struct VirtualKey {
     /// Counts the credentials it has had.
     #[serde(default)]
     pub secret_version: u32,
+    /// Who keeps it in line with files elsewhere; None: nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<String>,
     /// Who made it.
     pub created: Stamp,
     /// Who changed it last.
@@ -337,6 +343,9 @@ pub struct ApiKey {
     /// Whether it may be used.
     #[serde(default)]
     pub status: Status,
+    /// Who keeps it in line with files elsewhere; None: nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<String>,
     /// Who made it.
     pub created: Stamp,
     /// Who changed it last.

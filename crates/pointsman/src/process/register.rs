@@ -111,6 +111,7 @@ fn new_administrator(now: Timestamp) -> anyhow::Result<(Zeroizing<String>, ApiKe
         caps: Caps::default(),
         rotation_policy: serde_json::Value::Null,
         alert_emails: Vec::new(),
+        managed_by: None,
         expires_at: None,
         status: Status::Active,
         created: stamp.clone(),

@@ -203,6 +203,7 @@ fn http_options(serving: &Serving) -> http_shim::Options {
         asynchronous: settings.deadlines.asynchronous,
         maximum: settings.deadlines.maximum,
         trusted_hosts: settings.http.trusted_custom_hosts.clone(),
+        shortest_cooldown: settings.health.shortest_cooldown,
         storage_percent: settings.limits.storage_percent,
         drain_grace: Duration::from_secs(1),
     }
@@ -239,6 +240,7 @@ fn router_options(serving: &Serving) -> router::Options {
         interactive: settings.deadlines.interactive,
         asynchronous: settings.deadlines.asynchronous,
         maximum: settings.deadlines.maximum,
+        shortest_cooldown: settings.health.shortest_cooldown,
         sweep: settings.work.sweep,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// Why a text could not be completed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(super) enum ExpandError {
+pub(crate) enum ExpandError {
     #[error("environment variable `{0}` is not set: set it, or give a default as in `${{{0}:-…}}`")]
     Unset(String),
     #[error("`${{` without `}}`: write `${{NAME}}`, or `$${{` for the characters themselves")]
@@ -16,7 +16,7 @@ pub(super) enum ExpandError {
 }
 
 /// Puts values in place of names; None if there is no name in it. As in a shell, an empty variable takes the default.
-pub(super) fn expand(text: &str, env: &BTreeMap<String, String>) -> Result<Option<String>, ExpandError> {
+pub(crate) fn expand(text: &str, env: &BTreeMap<String, String>) -> Result<Option<String>, ExpandError> {
     if !text.contains("${") {
         return Ok(None);
     }

@@ -273,6 +273,7 @@ const TOP_LEVEL: &[&str] = &[
     "limits",
     "deadlines",
     "work",
+    "health",
     "providers",
     "models",
     "route",

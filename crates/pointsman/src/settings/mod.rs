@@ -2,7 +2,7 @@
 //!
 //! Everything that is wrong is reported at once, with file and line and what to write instead.
 
-mod expand;
+pub(crate) mod expand;
 mod layers;
 mod problem;
 mod provider;
@@ -21,8 +21,8 @@ pub use crate::settings::problem::{Place, SettingsError, SettingsErrors};
 pub use crate::settings::provider::{Provider, Secret};
 pub(crate) use crate::settings::rules::MOST_MODELS;
 pub use crate::settings::sections::{
-    Auth, Deadlines, Http, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect, Sealing, Secrets,
-    Storage, Work,
+    Auth, Deadlines, Health, Http, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect, Sealing,
+    Secrets, Storage, Work,
 };
 pub use crate::settings::units::{ByteSize, SyncInterval};
 pub use providers::models::Entry as Model;
@@ -47,6 +47,8 @@ pub struct Settings {
     pub deadlines: Deadlines,
     /// How work is taken and handed back.
     pub work: Work,
+    /// How failing targets are left alone.
+    pub health: Health,
     /// Providers by slug.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub providers: BTreeMap<String, Provider>,
@@ -75,6 +77,7 @@ impl Default for Settings {
             limits: Limits::default(),
             deadlines: Deadlines::default(),
             work: Work::default(),
+            health: Health::default(),
             providers: BTreeMap::new(),
             models: BTreeMap::new(),
             route: None,

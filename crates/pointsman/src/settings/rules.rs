@@ -144,6 +144,12 @@ fn times(rules: &mut Rules, settings: &Settings) {
         "`work.ack_wait` has to be at least three times `work.progress`: \
          else one late sign of life hands a running call to another worker",
     );
+    let cooldown = settings.health.shortest_cooldown;
+    rules.check(
+        cooldown >= Duration::from_millis(100) && cooldown <= Duration::from_secs(24 * 3600),
+        &["health.shortest_cooldown"],
+        "`health.shortest_cooldown` has to be from `100ms` to `24h`: a config may not ask for less",
+    );
     rules.at_least_one(work.router_in_flight >= 1, "work.router_in_flight");
     rules.at_least_one(work.worker_slots >= 1, "work.worker_slots");
 }

@@ -361,6 +361,21 @@ fn text_or_file(text: &Secret, file: &str, key: &str) -> anyhow::Result<Option<Z
     Ok(Some(Zeroizing::new(text.trim().to_owned())))
 }
 
+/// How failing targets are left alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Health {
+    /// Shortest `cooldown_interval` that a config may ask for.
+    #[serde(with = "units::duration")]
+    pub shortest_cooldown: Duration,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { shortest_cooldown: domain::breaker::SHORTEST_COOLDOWN }
+    }
+}
+
 /// The key that opens credentials.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]

@@ -268,3 +268,14 @@ fn impossible_routes_and_keys() {
         ],
     );
 }
+
+#[test]
+fn cooldowns_that_would_be_none() {
+    let message = "`health.shortest_cooldown` has to be from `100ms` to `24h`: a config may not ask for less";
+    for value in ["0s", "99ms", "25h"] {
+        refuses(
+            &format!("[health]\nshortest_cooldown = '{value}'"),
+            &[&format!("pointsman.toml:2:21: {message}")],
+        );
+    }
+}
