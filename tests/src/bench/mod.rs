@@ -8,6 +8,7 @@ mod gateway;
 mod measure;
 mod open_loop;
 mod options;
+pub mod policy;
 mod process;
 mod report;
 mod stats;
@@ -24,7 +25,7 @@ use self::gateway::Gateway;
 use self::measure::{Target, measure};
 use self::process::Process;
 
-pub use self::options::Options;
+pub use self::options::{Options, What};
 pub use self::report::Report;
 
 /// Measures every target and returns the medians. `progress` is told what is being measured.

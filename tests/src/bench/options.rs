@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use hyper::header::{HeaderName, HeaderValue};
 
 /// Measures OpenAI-compatible URLs side by side: latency, throughput, streams, CPU, memory, broker writes.
@@ -70,6 +70,30 @@ pub struct Options {
     /// Print the figures as JSON instead of a table.
     #[arg(long)]
     pub json: bool,
+
+    /// Measure something else than requests.
+    #[command(subcommand)]
+    pub what: Option<What>,
+}
+
+/// What is measured instead of requests.
+#[derive(Debug, Clone, Subcommand)]
+pub enum What {
+    /// What it costs every process to hold the stored policy.
+    Policy {
+        /// Configs in the store.
+        #[arg(long, default_value_t = 10_000, value_parser = at_least_one)]
+        configs: usize,
+        /// API keys in the store.
+        #[arg(long, default_value_t = 100_000, value_parser = at_least_one)]
+        api_keys: usize,
+    },
+}
+
+fn at_least_one(text: &str) -> anyhow::Result<usize> {
+    let count = text.parse().context("write a number")?;
+    ensure!(count > 0, "write 1 or more");
+    Ok(count)
 }
 
 /// How long everything takes, derived from the flags.

@@ -4,11 +4,20 @@
 #![expect(clippy::print_stderr, reason = "progress is shown apart from the table")]
 
 use clap::Parser as _;
-use system_tests::bench::{self, Options};
+use system_tests::bench::{self, Options, What};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
+    if let Some(What::Policy { configs, api_keys }) = options.what {
+        let report = bench::policy::run(configs, api_keys).await?;
+        if options.json {
+            println!("{}", serde_json::to_string_pretty(&report)?);
+        } else {
+            print!("{report}");
+        }
+        return Ok(());
+    }
     let report = bench::run(&options, &|progress| eprintln!("{progress}")).await?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
