@@ -377,17 +377,16 @@ fn check(call: &Call<'_>, document: &Value) -> Result<(), Refusal> {
         .map_err(|err| Refusal::invalid(&err.path, err.to_string()))?;
     for target in config.targets() {
         let provider = target.provider.as_str();
-        let at = format!("{}.provider", target.path);
-        match provider.strip_prefix('@') {
-            Some(slug) if call.policy.virtual_key(&call.workspace, slug).is_none() => {
-                let message = format!("`{at}`: workspace `{}` has no virtual key `{slug}`", call.workspace);
-                return Err(Refusal::invalid(&at, message));
-            }
-            None if !providers::resolve::known(provider, call.registry) => {
-                let err = providers::resolve::unknown(&target.path, provider, call.registry);
-                return Err(Refusal::invalid(&at, err.message));
-            }
-            _ => {}
+        // A target that chooses its model from the catalogue names no provider.
+        let known = target.choose.is_some()
+            || call.policy.virtual_key(&call.workspace, provider).is_some()
+            || providers::resolve::known(provider, call.registry);
+        if !known {
+            let at = format!("{}.provider", target.path);
+            let message = providers::resolve::unknown(&target.path, provider, call.registry).message;
+            let message =
+                format!("{message}; workspace `{}` has no virtual key of that name either", call.workspace);
+            return Err(Refusal::invalid(&at, message));
         }
         if let Some(url) = &target.custom_host {
             let at = format!("{}.custom_host", target.path);

@@ -94,9 +94,9 @@ async fn route_try_says_what_it_cannot_play() {
     let config = write(dir.path(), "config.json", CONFIG);
     let open = json(dir.path(), &["route", "try", "-f", &config, "--outcomes", "500"], 0).await;
     assert_eq!(open["end"], json!({ "kind": "open", "call": "config.targets[0]", "after_ms": 1000 }));
-    let parked =
-        json(dir.path(), &["route", "try", "-f", &config, "--outcomes", "queue_full,queue_full,200"], 0);
-    assert!(parked.await["steps"][2]["park_ms"].is_u64(), "all queues were full");
+    let full = ["route", "try", "-f", &config, "--outcomes", "queue_full,queue_full,200"];
+    let parked = json(dir.path(), &full, 0).await;
+    assert!(parked["steps"][2]["park_ms"].is_u64(), "all queues were full");
     let bad = write(dir.path(), "bad.json", r#"{"provider":"openai","retry":{"attempts":"2"}}"#);
     for (arguments, part) in [
         (vec!["-f", &config, "--outcomes", "tiemout"], "`tiemout`"),
