@@ -376,16 +376,13 @@ fn check(call: &Call<'_>, document: &Value) -> Result<(), Refusal> {
     let config = Config::parse(&document.to_string(), &HeaderOptions::default())
         .map_err(|err| Refusal::invalid(&err.path, err.to_string()))?;
     for target in config.targets() {
-        let provider = target.provider.as_str();
-        // A target that chooses its model from the catalogue names no provider.
-        let known = target.choose.is_some()
-            || call.policy.virtual_key(&call.workspace, provider).is_some()
-            || providers::resolve::known(provider, call.registry);
-        if !known {
+        let slug = target.provider.as_str();
+        let is_virtual_key = call.policy.virtual_key(&call.workspace, slug).is_some();
+        if !is_virtual_key && !providers::resolve::known(slug, call.registry) {
             let at = format!("{}.provider", target.path);
-            let message = providers::resolve::unknown(&target.path, provider, call.registry).message;
+            let err = providers::resolve::unknown(&target.path, slug, call.registry);
             let message =
-                format!("{message}; workspace `{}` has no virtual key of that name either", call.workspace);
+                format!("{}; workspace `{}` has no virtual key of that name", err.message, call.workspace);
             return Err(Refusal::invalid(&at, message));
         }
         if let Some(url) = &target.custom_host {
