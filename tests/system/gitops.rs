@@ -4,9 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use system_tests::harness::process::{Finished, Start};
-use system_tests::harness::{Pointsman, eventually};
+use system_tests::harness::{Client, Pointsman, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -123,12 +124,12 @@ async fn an_edit_is_shown_applied_and_live_in_a_second_process() {
         assert!(diff.lines().any(|l| l.trim_end() == line), "{line} is not in\n{diff}");
     }
     assert_eq!(apply(dir.path(), &files, &[]).await, ["update config pc-a"]);
-    let client = reqwest::Client::new();
-    let url = format!("{}/v1/configs/pc-a", other.http());
+    let client = Client::new(&other.http());
     eventually("the other process has the new version", Duration::from_secs(1), || async {
         // Both processes answer such questions, whoever is asked, so that one answer says little.
         for _ in 0..20 {
-            let found: Value = client.get(&url).send().await.ok()?.json().await.ok()?;
+            let found: Value =
+                client.request(Method::GET, "/v1/configs/pc-a").send().await.ok()?.json().await.ok()?;
             if model_of(&found) != "mock-two" {
                 return None;
             }
@@ -187,8 +188,8 @@ async fn prune_archives_what_was_applied_and_is_gone_and_nothing_else() {
     write(&files, "b.toml", "mock-one");
     apply(dir.path(), &files, &[]).await;
     let by_hand = json!({ "name": "By hand", "slug": "hand", "config": { "provider": "mock" } });
-    let client = reqwest::Client::new();
-    let made = client.post(format!("{}/v1/configs", gateway.http())).json(&by_hand).send().await.unwrap();
+    let client = Client::new(&gateway.http());
+    let made = client.request(Method::POST, "/v1/configs").json(&by_hand).send().await.unwrap();
     assert!(made.status().is_success());
 
     std::fs::remove_file(files.join("b.toml")).unwrap();
@@ -288,7 +289,7 @@ async fn a_real_request_is_explained() {
         ],
     });
     let body = json!({ "model": "any", "messages": [{ "role": "user", "content": "hello" }] });
-    let request = reqwest::Client::new().post(format!("{}/v1/chat/completions", gateway.http()));
+    let request = Client::new(&gateway.http()).request(Method::POST, "/v1/chat/completions");
     let answer = request.header("x-portkey-config", config.to_string()).json(&body).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     let id = answer.headers()["pointsman-request-id"].to_str().unwrap().to_owned();
