@@ -360,3 +360,28 @@ async fn without_the_role_the_gateway_says_what_to_start() {
     assert_eq!(answer.status, 503, "{}", answer.text);
     assert!(answer.body["error"]["message"].as_str().unwrap().contains("pointsman run admin-api"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_are_shown_and_reset_on_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = crate::gateway(dir.path());
+    let client = Client::new(&gateway.http());
+    assert_eq!(client.send(client.chat("mock")).await.status, 200);
+    let target = eventually("a target is known", PATIENCE, || async {
+        let shown = get(&client, "/v1/admin/targets").await;
+        shown.body["data"][0]["target"].as_str().map(str::to_owned)
+    })
+    .await;
+    let path = format!("/v1/admin/targets/{}/reset", target.replace('/', "%2F"));
+    let reset = ask(&client, "POST", &path, &Value::Null).await;
+    assert_eq!(reset.status, 200, "{}", reset.text);
+    let log = get(&client, "/v1/audit-logs?resource=target").await;
+    assert_eq!(log.body["data"][0]["resource_id"], target, "{}", log.text);
+    eventually("the reset is seen", PATIENCE, || async {
+        let shown = get(&client, "/v1/admin/targets").await;
+        (!shown.body["data"][0]["reset"].is_null()).then_some(())
+    })
+    .await;
+    let unknown = ask(&client, "POST", "/v1/admin/targets/default%2Fnothing/reset", &Value::Null).await;
+    assert_eq!(unknown.status, 404, "{}", unknown.text);
+}

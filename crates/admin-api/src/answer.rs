@@ -23,6 +23,10 @@ pub(crate) enum Answer {
     Change(Box<Plan>),
     /// Audit entries, to be read first.
     Audit(Filter, Page),
+    /// How the targets of a workspace do, or of all; to be asked first.
+    Targets(Option<Workspace>, Page),
+    /// The circuits of a target are to be closed.
+    Reset(Box<Plan>),
 }
 
 /// A change as it is to be stored. The last write is that of the entity itself.
@@ -86,9 +90,14 @@ pub(crate) fn stamp(mut body: Value, revision: u64) -> Value {
 
 /// One page of a list in Portkey's envelope.
 pub(crate) fn list<T>(all: Vec<T>, page: Page, show: impl Fn(T) -> Value) -> Answer {
+    Answer::Found(listed(all, page, show), None)
+}
+
+/// The same as a document.
+pub(crate) fn listed<T>(all: Vec<T>, page: Page, show: impl Fn(T) -> Value) -> Value {
     let total = all.len();
     let data: Vec<Value> = all.into_iter().skip(page.start()).take(page.size).map(show).collect();
-    Answer::Found(json!({ "object": "list", "success": true, "total": total, "data": data }), None)
+    json!({ "object": "list", "success": true, "total": total, "data": data })
 }
 
 /// `2026-01-31T12:00:00.000Z`.

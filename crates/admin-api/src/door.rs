@@ -23,6 +23,7 @@ use crate::call::{Call, Caller, Query};
 use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::routes::{self, Needs, Route};
+use crate::targets;
 
 /// Largest answer: it has to fit into one message.
 const REPLY_LIMIT: usize = 900 * 1024;
@@ -110,6 +111,15 @@ impl Door {
                 Answer::Audit(filter, page) => {
                     let audit = self.ctx.bus().audit(&filter, MOST).await.map_err(unreadable)?;
                     return Ok(Said::json(200, &audit_log::shown(audit, page)));
+                }
+                Answer::Targets(workspace, page) => {
+                    let all = self.ctx.bus().targets_health().await.map_err(unreadable)?;
+                    return Ok(Said::json(200, &targets::shown(all, workspace.as_ref(), page)));
+                }
+                Answer::Reset(plan) => {
+                    let change = change(&plan, request, &caller, None, self.ctx.clock().now());
+                    targets::close(self.ctx.bus(), &change, &caller.actor()).await?;
+                    return Ok(Said::json(200, &json!({})));
                 }
                 Answer::Change(plan) => *plan,
             };

@@ -15,6 +15,7 @@ mod openapi;
 mod options;
 mod refusal;
 mod routes;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod workspaces;

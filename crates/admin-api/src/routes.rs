@@ -9,7 +9,7 @@ use crate::call::Call;
 use crate::configs::{self, CreateConfig, Lint, Rollback, UpdateConfig};
 use crate::refusal::Refusal;
 use crate::workspaces::{self, WorkspaceBody};
-use crate::{audit_log, openapi};
+use crate::{audit_log, openapi, targets};
 
 /// What it takes to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,8 @@ routes! {
     "GET" "/v1/admin/workspaces/{slug}" Scope("workspaces.read"), "Read a workspace", NONE, None, workspaces::read;
     "PUT" "/v1/admin/workspaces/{slug}" Scope("workspaces.update"), "Change a workspace", NONE, Some(schema::<WorkspaceBody>), workspaces::update;
     "DELETE" "/v1/admin/workspaces/{slug}" Scope("workspaces.delete"), "Archive a workspace with all its API keys", NONE, None, workspaces::delete;
+    "GET" "/v1/admin/targets" Scope("targets.list"), "How targets do: circuits, failures, latency", PAGES, None, targets::index;
+    "POST" "/v1/admin/targets/{target}/reset" Scope("targets.update"), "Close all circuits of a target; `/` in its name is written %2F", NONE, Some(schema::<targets::Reset>), targets::reset;
     "GET" "/v1/audit-logs" Scope("audit_logs.list"), "List changes, newest first", AUDIT, None, audit_log::index;
     "GET" "/v1/openapi.json" Nothing, "This document", NONE, None, openapi::document;
     "GET" "/admin" Nothing, "A page to read this document and try it", NONE, None, openapi::page;

@@ -432,6 +432,21 @@ fn lists_come_in_pages() {
 }
 
 #[test]
+fn targets_are_reset_by_their_own_workspace_and_administrators() {
+    let mut world = World::new();
+    let acme = world.key("workspace/service", "acme", &["targets.*"]);
+    let reset = |who| world.ask("POST", "/v1/admin/targets/acme%2Fmock/reset", &Value::Null, who, None);
+    for who in [None, Some(&acme)] {
+        let Ok(Answer::Reset(plan)) = reset(who) else { panic!("{who:?} may not") };
+        assert_eq!((plan.subject.id.as_str(), plan.subject.workspace.as_str()), ("acme/mock", "acme"));
+    }
+    for target in ["other%2Fmock", "mock"] {
+        let path = format!("/v1/admin/targets/{target}/reset");
+        assert_eq!(world.refused("POST", &path, &Value::Null, Some(&acme)).status, 404, "{target}");
+    }
+}
+
+#[test]
 fn lint_judges_without_storing() {
     let world = World::new();
     let judge =

@@ -39,7 +39,7 @@ pub struct Write {
 /// What is stored together. The last write is the one whose sequence counts as the change's.
 #[derive(Clone, Debug)]
 pub struct PolicyChange {
-    /// The records, at least one.
+    /// The records; none: something is to be done elsewhere, and only the entry is stored here.
     pub writes: Vec<Write>,
     /// Who did it.
     pub audit: Entry,
