@@ -299,6 +299,7 @@ async fn a_real_request_is_explained() {
     })
     .await;
     for part in [
+        "a config that is not stored (hash ",
         "├─ config.targets[0]  mock",
         "1. 503 server_error",
         "└─ config.targets[1]  mock",

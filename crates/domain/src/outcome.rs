@@ -51,6 +51,9 @@ pub struct Outcome {
     /// The model the caller named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The config it ran on, as in events: `pc-…@3`, or a hash of the text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub config: String,
     /// How it ended.
     pub kind: Kind,
     /// HTTP status of the answer.
@@ -117,6 +120,7 @@ impl Outcome {
             operation: envelope.operation,
             lane: envelope.lane,
             model: envelope.model.clone(),
+            config: crate::event::content_hash(&envelope.config),
             kind: Kind::Refused,
             status: 500,
             content_type: String::new(),

@@ -42,6 +42,7 @@ struct Closed<'a> {
     model: Option<&'a str>,
     accepted_at: Timestamp,
     finished_at: Timestamp,
+    config: &'a str,
     attempts: &'a [Attempt],
     decisions: Vec<Decision>,
     result: Answer<'a>,
@@ -207,6 +208,7 @@ fn closed<'a>(outcome: &'a Outcome, body: &'a Bytes) -> Closed<'a> {
         model: outcome.model.as_deref(),
         accepted_at: outcome.accepted_at,
         finished_at: outcome.finished_at,
+        config: &outcome.config,
         attempts: &outcome.attempts,
         decisions: decisions(&outcome.attempts),
         result: Answer {

@@ -24,7 +24,7 @@ fn attempt() -> Value {
 fn ended(status: &str) -> Value {
     json!({
         "id": "string", "status": status, "operation": "string", "model": "string|null",
-        "accepted_at": "any", "finished_at": "any", "attempts": [attempt()],
+        "accepted_at": "any", "finished_at": "any", "config": "string", "attempts": [attempt()],
         "decisions": [{ "attempt": "number", "path": "string", "reason": "first|retry|fallback|replacement" }],
         "result": { "status": "number", "content_type": "string", "body": "any" },
     })

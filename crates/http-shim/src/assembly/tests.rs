@@ -33,6 +33,7 @@ fn outcome(kind: Kind, last: u32, size: usize) -> Box<Outcome> {
         operation: Operation::Chat,
         lane: Lane::Interactive,
         model: None,
+        config: String::new(),
         kind,
         status: 200,
         content_type: "text/event-stream".to_owned(),

@@ -28,9 +28,9 @@ struct Ended {
     attempts: Vec<Attempt>,
     #[serde(default)]
     decisions: Vec<Decision>,
-    /// The stored config it ran on; None: it brought its own.
+    /// As in events: a stored config with its version, or a hash of the text.
     #[serde(default)]
-    config: Option<Value>,
+    config: String,
     result: Answer,
 }
 
@@ -78,7 +78,7 @@ fn tree(ended: &Ended) -> Vec<String> {
         ended.result.status,
         ended.operation
     )];
-    lines.push(styled(DIM, config(ended.config.as_ref())));
+    lines.push(styled(DIM, config(&ended.config)));
     if ended.attempts.is_empty() {
         let why = ended.result.body["error"]["message"].as_str().unwrap_or("no reason on record");
         lines.push(format!("└─ no target was called: {why}"));
@@ -101,16 +101,11 @@ fn tree(ended: &Ended) -> Vec<String> {
     lines
 }
 
-fn config(config: Option<&Value>) -> String {
-    match config {
-        None | Some(Value::Null) => "config: the request's own, or the gateway's default".to_owned(),
-        Some(Value::String(text)) => format!("config: {text}"),
-        Some(config) => {
-            let version = api::text(config, "version");
-            let version = if version.is_empty() { version } else { format!(" version {version}") };
-            let name = ["slug", "id"].map(|field| api::text(config, field));
-            format!("config: {}{version}", name.into_iter().find(|n| !n.is_empty()).unwrap_or_default())
-        }
+fn config(config: &str) -> String {
+    match config.split_once('@') {
+        Some((slug, version)) => format!("config {slug}, version {version}"),
+        None if config.starts_with("pc-") => format!("config {config}"),
+        None => format!("a config that is not stored (hash {config})"),
     }
 }
 
@@ -165,7 +160,7 @@ mod tests {
         first["message"] = json!("slow down");
         let lines = plain(json!({
             "id": "r1", "status": "answered", "operation": "chat", "model": "m", "accepted_at": 1000,
-            "finished_at": 5000, "config": { "slug": "pc-chat", "version": 3 },
+            "finished_at": 5000, "config": "pc-chat@3",
             "attempts": [
                 first,
                 attempt(2, "config.targets[0]", 500, Some("server_error"), 3100, 3200),
@@ -182,7 +177,7 @@ mod tests {
             lines,
             [
                 "r1  answered  status 200  chat m  4.0 s",
-                "config: pc-chat version 3",
+                "config pc-chat, version 3",
                 "├─ config.targets[0]  mock",
                 "│  ├─ 1. 429 rate_limit took 95 ms, asked to wait 2.0 s, because: first choice",
                 "│     slow down",

@@ -54,7 +54,7 @@ fn show(output: Output, outcome: &Outcome, body: &str) {
     output.value(&json!({
         "id": outcome.request, "status": outcome.kind, "operation": outcome.operation, "model": outcome.model,
         "accepted_at": outcome.accepted_at, "finished_at": outcome.finished_at,
-        "attempts": outcome.attempts, "decisions": event::decisions(&outcome.attempts),
+        "config": outcome.config, "attempts": outcome.attempts, "decisions": event::decisions(&outcome.attempts),
         "result": { "status": outcome.status, "content_type": outcome.content_type, "body": answer },
     }));
     let colour = if outcome.status < 300 { GOOD } else { BAD };
