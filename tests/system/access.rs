@@ -314,12 +314,12 @@ async fn a_virtual_keys_credential_counts_at_the_moment_of_the_call() {
     })
     .to_string();
     let ask = |model: &'static str| client.send(client.chat(model).header("x-portkey-config", &config));
-    let first = ask("plain?log=true").await;
+    let first = ask("plain?log").await;
     assert_eq!(first.status, 200, "{}", first.text);
     assert_eq!(credentials(&mock, "plain").await, ["Bearer sk-one"]);
 
     // Rotated between two attempts of one request.
-    let (answer, ()) = tokio::join!(ask("rotated?log=true&status=500,200"), async {
+    let (answer, ()) = tokio::join!(ask("rotated?log&status=500,200"), async {
         eventually("the first attempt", PATIENCE, || async {
             (!mock.rows("rotated").await.is_empty()).then_some(())
         })

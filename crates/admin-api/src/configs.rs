@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bus::audit::Write;
 use bus::seal::PublicKey;
-use domain::config::{HeaderOptions, clear_credential, seal_credentials};
+use domain::config::{ConfigError, HeaderOptions, clear_credential, seal_credentials};
 use domain::policy::{ConfigHead, ConfigVersion, Key, Status};
 use domain::{Config, Slug, host};
 use schemars::JsonSchema;
@@ -373,9 +373,12 @@ fn checked(call: &Call<'_>, given: &Value, old: Option<&Value>) -> Result<Value,
 }
 
 fn check(call: &Call<'_>, document: &Value) -> Result<(), Refusal> {
-    let config = Config::parse(&document.to_string(), &HeaderOptions::default())
-        .map_err(|err| Refusal::invalid(&err.path, err.to_string()))?;
-    for target in config.targets() {
+    let refused = |err: ConfigError| Refusal::invalid(&err.path, err.to_string());
+    Config::check(document).map_err(refused)?;
+    // A document that names nobody gets its provider from the request.
+    let Ok(config) = Config::parse(&document.to_string(), &HeaderOptions::default()) else { return Ok(()) };
+    // Which provider answers is not known yet where the model is to be chosen.
+    for target in config.targets().filter(|target| target.choose.is_none()) {
         let slug = target.provider.as_str();
         let is_virtual_key = call.policy.virtual_key(&call.workspace, slug).is_some();
         if !is_virtual_key && !providers::resolve::known(slug, call.registry) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::envelope::VirtualKeyRef;
 use crate::{Call, Timestamp, Usage};
 
 /// Why an attempt did not bring an answer, as far as the next decision cares.
@@ -127,6 +128,9 @@ pub struct Attempt {
     /// The worker that made the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+    /// The virtual key that was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_key: Option<VirtualKeyRef>,
     /// Why this target and not another; empty where nothing had to be chosen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<String>,
@@ -161,6 +165,7 @@ impl Attempt {
             model_answered: None,
             usage: None,
             worker: None,
+            virtual_key: None,
             why: Vec::new(),
             duplicate_possible: false,
         }
@@ -173,6 +178,7 @@ impl Attempt {
             message: Some("the worker vanished during the call".to_owned()),
             queued_ms: crate::time::millis(claimed_at.since(call.decided_at)),
             worker: Some(worker.to_owned()),
+            virtual_key: call.virtual_key.clone(),
             why: call.why.clone(),
             duplicate_possible: true,
             ..Self::new(call.number, &call.path, &call.provider, claimed_at, now)

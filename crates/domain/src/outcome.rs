@@ -120,7 +120,7 @@ impl Outcome {
             operation: envelope.operation,
             lane: envelope.lane,
             model: envelope.model.clone(),
-            config: crate::event::content_hash(&envelope.config),
+            config: envelope.config.to_string(),
             kind: Kind::Refused,
             status: 500,
             content_type: String::new(),

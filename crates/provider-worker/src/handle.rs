@@ -357,6 +357,7 @@ impl Worker {
             model_answered: made.told.model.clone(),
             usage: made.told.usage,
             worker: Some(self.id.clone()),
+            virtual_key: call.virtual_key.clone(),
             why: call.why.clone(),
             ..Attempt::new(call.number, &call.path, &call.provider, task.started_at, self.ctx.clock().now())
         }

@@ -12,6 +12,8 @@ use crate::catalogue;
 /// A target with everything that a call needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
+    /// The provider that is called: that of the virtual key, if it is one.
+    pub provider: String,
     /// Names the queue: the virtual key, else the provider, and the origin if the caller chose it.
     pub queue: String,
     /// Calls that may run at once, over all workers.
@@ -177,6 +179,7 @@ fn of_virtual_key(
     })?;
     let mut resolved = described(target, provider, key.custom_host.as_deref(), names)?;
     resolved.virtual_key = Some(VirtualKeyRef { workspace: key.workspace.clone(), slug: key.slug.clone() });
+    resolved.provider.clone_from(&key.provider);
     resolved.queue = format!("{}.{}", key.workspace, key.slug);
     Ok(resolved)
 }
@@ -249,6 +252,7 @@ fn described(
         }
     }
     Ok(Resolved {
+        provider: target.provider.clone(),
         queue: queue(target),
         concurrency: provider.concurrency,
         untrusted_host: custom_host.is_some_and(|url| !host::is_trusted(url, names.trusted_hosts)),
@@ -343,7 +347,8 @@ mod tests {
     fn a_virtual_key_stands_for_its_provider_and_is_opened_by_nobody_here() {
         let found = resolved(&policy(json!({})), r#"{"provider":"@account"}"#).unwrap();
         assert_eq!(found.base_url, catalogue::find("groq").unwrap().base_url);
-        assert_eq!((found.queue.as_str(), found.credential), ("default.account", None));
+        assert_eq!((found.queue.as_str(), found.provider.as_str()), ("default.account", "groq"));
+        assert_eq!(found.credential, None);
         assert_eq!(found.virtual_key.map(|key| key.slug.to_string()).as_deref(), Some("account"));
         let own_host = policy(json!({ "custom_host": "https://llm.example.com/v1" }));
         let found = resolved(&own_host, r#"{"virtual_key":"account"}"#).unwrap();

@@ -99,7 +99,7 @@ impl Router {
             Some(text) => serde_json::from_str(text).unwrap_or_default(),
             None => headers::seen(config.wanted_headers(), |name| delivery.header(name)),
         };
-        let envelope = Envelope { workspace: identity.workspace, key: identity.key, seen, ..envelope };
+        let envelope = Envelope { key: identity.key, seen, ..envelope };
         Ok(Accepted { envelope, config, body: inline })
     }
 
@@ -199,13 +199,18 @@ impl Router {
 
     /// What can be said of a request whatever else is wrong with it.
     fn outline(&self, delivery: &Delivery) -> Envelope {
-        let chosen = delivery.header(headers::REQUEST_ID).and_then(|id| RequestId::parse(id).ok());
+        let identity = self.identify(delivery);
+        let chosen = delivery.header(headers::REQUEST_ID).and_then(|id| RequestId::choose(id).ok());
+        // Who may not use an id here has not chosen it.
+        let chosen = chosen.filter(|_| identity.is_ok());
+        let workspace = identity.map(|identity| identity.workspace).unwrap_or_default();
         let request =
             chosen.unwrap_or_else(|| RequestId::from_position(delivery.sequence, delivery.stored_nanos));
+        let request = request.within(&workspace);
         let (word, lane) = bus::subject::parse_request(delivery.subject()).unwrap_or(("", Lane::Normal));
         Envelope {
             request,
-            workspace: Workspace::default(),
+            workspace,
             operation: word.parse().unwrap_or(Operation::Chat),
             lane,
             model: None,
@@ -272,6 +277,11 @@ impl Router {
             return self.come_back(delivery, &envelope.request, &err).await;
         }
         warn!(request = %envelope.request, reason = err.message, "refused a malformed request");
+        if let (Err(_), ReplyTo::Gateway(_)) = (self.identify(delivery), &envelope.reply) {
+            // The gateway that holds the caller is told under the id it waits for; nothing is kept under that id.
+            let waiting = Envelope { request: claimed(delivery), ..envelope.clone() };
+            self.ctx.bus().answer(&waiting, &outcome, &body).await;
+        }
         match self.ctx.bus().end(&envelope, &outcome, &body, Ending::default()).await {
             Ok(_) => delivery.ack().await,
             Err(err) => self.come_back(delivery, &envelope.request, &err).await,
@@ -301,6 +311,16 @@ impl Router {
             delivery.ack().await;
         }
     }
+}
+
+/// The id that a gateway gave a request, whoever it says the request belongs to.
+fn claimed(delivery: &Delivery) -> RequestId {
+    let workspace = delivery.header(headers::IDENTITY).and_then(|said| said.split(';').next());
+    let workspace = workspace.and_then(|name| Workspace::parse(name).ok()).unwrap_or_default();
+    let chosen = delivery.header(headers::REQUEST_ID).and_then(|id| RequestId::choose(id).ok());
+    chosen
+        .unwrap_or_else(|| RequestId::from_position(delivery.sequence, delivery.stored_nanos))
+        .within(&workspace)
 }
 
 fn reply(options: &Options) -> ReplyTo {

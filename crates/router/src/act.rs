@@ -241,7 +241,7 @@ impl Router {
             decided_at: now,
             path: target.path.clone(),
             why: why.to_vec(),
-            provider: target.provider.clone(),
+            provider: resolved.provider,
             base_url: resolved.base_url,
             untrusted_host: resolved.untrusted_host,
             auth: resolved.auth,

@@ -207,7 +207,8 @@ impl Observer {
     /// The stored outcome of a request, with its inline body.
     pub async fn outcome(&self, request: &str) -> Option<(domain::Outcome, Vec<u8>)> {
         let request = RequestId::parse(request).expect("a request id");
-        let subject = bus::subject::result(&Workspace::default(), &request);
+        let workspace = request.as_str().split_once('~').and_then(|(name, _)| Workspace::parse(name).ok());
+        let subject = bus::subject::result(&workspace.unwrap_or_default(), &request);
         let stream = self.js.get_stream("LLM_RESULT").await.expect("the stream exists");
         let message = stream.get_last_raw_message_by_subject(&subject).await.ok()?;
         match Record::decode(&message.payload).expect("a record") {
