@@ -220,7 +220,6 @@ impl Router {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the facts of one call")]
     async fn call(
         &self,
         envelope: &mut Envelope,
