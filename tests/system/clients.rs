@@ -47,3 +47,16 @@ async fn the_portkey_sdk_for_node_routes_streams_and_throws() {
     let gateway = crate::gateway(dir.path());
     node.run("portkey_sdk.mjs", &places(&gateway)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_portkey_sdk_administers() {
+    run(&["portkey_admin.py"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_portkey_sdk_for_node_administers() {
+    let node = Node::ready().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let gateway = crate::gateway(dir.path());
+    node.run("portkey_admin.mjs", &places(&gateway)).await;
+}

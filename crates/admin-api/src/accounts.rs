@@ -49,6 +49,15 @@ pub(crate) struct VirtualKeyBody {
     custom_host: Option<Option<String>>,
     /// Further fields of the provider, as in `{"api_version": "…"}`.
     options: Option<Map<String, Value>>,
+    /// The option `api_version`.
+    #[serde(rename = "apiVersion")]
+    api_version: Option<String>,
+    /// The option `resource_name`.
+    #[serde(rename = "resourceName")]
+    resource_name: Option<String>,
+    /// The option `deployment_id`.
+    #[serde(rename = "deploymentName")]
+    deployment_name: Option<String>,
     /// Models that may be asked for; `*` stands for any text. Empty: all.
     models: Option<Vec<String>>,
     /// Operations that may be asked for. Empty: all.
@@ -234,6 +243,17 @@ impl Shape {
     fn index(self, call: &Call<'_>) -> Result<Answer, Refusal> {
         let (status, page) = (call.query.status()?, call.query.page()?);
         let mut keys = call.policy.virtual_keys(&call.workspace);
+        match call.query.get("type") {
+            None | Some("workspace" | "all") => {}
+            // All belong to a workspace.
+            Some("organisation") => keys.clear(),
+            Some(other) => {
+                let message = format!(
+                    "query parameter `type`: `{other}` is none of `workspace`, `organisation`, `all`"
+                );
+                return Err(Refusal::invalid("type", message));
+            }
+        }
         keys.retain(|key| {
             key.status == status || (status == Status::Active && key.status == Status::Exhausted)
         });
@@ -366,6 +386,15 @@ impl Shape {
         }
         if let Some(options) = body.options {
             key.options = options;
+        }
+        for (name, value) in [
+            ("api_version", body.api_version),
+            ("resource_name", body.resource_name),
+            ("deployment_id", body.deployment_name),
+        ] {
+            if let Some(value) = value {
+                key.options.insert(name.to_owned(), Value::from(value));
+            }
         }
         if let Some(models) = body.models {
             key.models = models;

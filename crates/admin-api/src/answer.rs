@@ -88,6 +88,16 @@ pub(crate) fn stamp(mut body: Value, revision: u64) -> Value {
     body
 }
 
+/// An entity in both of Portkey's envelopes: under `data`, and with its fields at the top, where Portkey's clients look.
+pub(crate) fn in_both_envelopes(body: &mut Value) {
+    let Some(entity) = body["data"].as_object().filter(|_| body["success"] == true).cloned() else { return };
+    if let Some(top) = body.as_object_mut() {
+        for (name, value) in entity {
+            top.entry(name).or_insert(value);
+        }
+    }
+}
+
 /// One page of a list in Portkey's envelope.
 pub(crate) fn list<T>(all: Vec<T>, page: Page, show: impl Fn(T) -> Value) -> Answer {
     Answer::Found(listed(all, page, show), None)

@@ -22,6 +22,14 @@ const OVERLAP: Duration = Duration::from_secs(30 * 60);
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ApiKeyBody {
+    /// As in the path.
+    id: Option<String>,
+    /// As in the path.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// As in the path.
+    #[serde(rename = "sub-type")]
+    sub_type: Option<String>,
     /// Its name for people. Needed for a new one.
     name: Option<String>,
     /// What it is for.
@@ -101,6 +109,11 @@ pub(crate) fn create(call: &Call<'_>) -> Result<Answer, Refusal> {
         return Err(Refusal::forbidden("only an organisation's API key can make another"));
     }
     let mut new: ApiKeyBody = body::read(call.body)?;
+    call.must_be_in_path("type", 0, new.kind.as_deref())?;
+    call.must_be_in_path("sub-type", 1, new.sub_type.as_deref())?;
+    if new.id.is_some() {
+        return Err(Refusal::invalid("id", "`id` cannot be chosen; leave it out"));
+    }
     call.must_be_open()?;
     let needed = |field: &str| Refusal::invalid(field, format!("`{field}` is missing"));
     let name = new.name.take().ok_or_else(|| needed("name"))?;
@@ -147,6 +160,13 @@ pub(crate) fn create(call: &Call<'_>) -> Result<Answer, Refusal> {
 pub(crate) fn update(call: &Call<'_>) -> Result<Answer, Refusal> {
     let change: ApiKeyBody = body::read(call.body)?;
     let old = current(call, "update")?;
+    call.must_be_in_path("id", 0, change.id.as_deref())?;
+    if let Some(field) =
+        [("type", &change.kind), ("sub-type", &change.sub_type)].into_iter().find(|(_, f)| f.is_some())
+    {
+        let message = format!("`{}` cannot be changed; create another key and delete this one", field.0);
+        return Err(Refusal::invalid(field.0, message));
+    }
     let revision = call.revision(&Key::ApiKey(old.id.clone()))?;
     let mut new = ApiKey { updated: call.stamp(), ..(*old).clone() };
     set(call, &mut new, change)?;

@@ -8,7 +8,7 @@ use domain::{Slug, Timestamp, Workspace};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 
 /// Reads a body.
 pub(crate) fn read<T: DeserializeOwned + JsonSchema>(body: &Value) -> Result<T, Refusal> {
-    let Some(map) = body.as_object() else {
+    let Some(map) = body.as_object().cloned() else {
         return Err(Refusal::invalid(
             "body",
             "the body is not a JSON object; send one, as in `{\"name\": \"…\"}`",
@@ -29,13 +29,14 @@ pub(crate) fn read<T: DeserializeOwned + JsonSchema>(body: &Value) -> Result<T, 
         .and_then(Value::as_object)
         .map(|properties| properties.keys().map(String::as_str).collect())
         .unwrap_or_default();
+    let map = respelled(map, &known)?;
     if let Some(unknown) = map.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(Refusal::invalid(
             unknown,
             format!("`{unknown}` is unknown here; {}", suggest(unknown, &known)),
         ));
     }
-    serde_path_to_error::deserialize(body).map_err(|err| {
+    serde_path_to_error::deserialize(Value::Object(map)).map_err(|err| {
         let path = err.path().to_string();
         let reason = err.into_inner();
         match path.as_str() {
@@ -43,6 +44,22 @@ pub(crate) fn read<T: DeserializeOwned + JsonSchema>(body: &Value) -> Result<T, 
             path => Refusal::invalid(path, format!("`{path}`: {reason}")),
         }
     })
+}
+
+/// Other spellings of fields that Portkey's clients use, and those of its documents.
+const SPELLINGS: &[(&str, &str)] = &[("is_default", "isDefault")];
+
+fn respelled(mut map: Map<String, Value>, known: &[&str]) -> Result<Map<String, Value>, Refusal> {
+    for (other, usual) in
+        SPELLINGS.iter().filter(|(other, usual)| !known.contains(other) && known.contains(usual))
+    {
+        let Some(value) = map.remove(*other) else { continue };
+        if map.insert((*usual).to_owned(), value).is_some() {
+            let message = format!("`{other}` and `{usual}` are the same field; write one of them");
+            return Err(Refusal::invalid(other, message));
+        }
+    }
+    Ok(map)
 }
 
 fn suggest(unknown: &str, known: &[&str]) -> String {

@@ -13,6 +13,9 @@ use crate::refusal::Refusal;
 /// Largest page of a list, and the usual one.
 const PAGE: (usize, usize) = (1000, 100);
 
+/// Other spellings of query parameters that Portkey's clients use, and the usual ones.
+const SPELLINGS: &[(&str, &str)] = &[("pageSize", "page_size"), ("currentPage", "current_page")];
+
 /// Who asks.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
@@ -89,7 +92,10 @@ pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(crate) fn parse(text: &str) -> Self {
-        let owned = |(name, value): (Cow<'_, str>, Cow<'_, str>)| (name.into_owned(), value.into_owned());
+        let owned = |(name, value): (Cow<'_, str>, Cow<'_, str>)| {
+            let same = SPELLINGS.iter().find(|(other, _)| *other == name);
+            (same.map_or_else(|| name.into_owned(), |(_, usual)| (*usual).to_owned()), value.into_owned())
+        };
         Self(url::form_urlencoded::parse(text.as_bytes()).map(owned).collect())
     }
 
@@ -172,6 +178,19 @@ impl Call<'_> {
     pub(crate) fn slug(&self, what: &str) -> Result<Slug, Refusal> {
         let text = self.params.first().copied().unwrap_or_default();
         Slug::parse(text).map_err(|_| Refusal::not_found(what, text))
+    }
+
+    /// Refuses a body that names another entity than the path does. Portkey's clients name it in both.
+    pub(crate) fn must_be_in_path(&self, field: &str, at: usize, given: Option<&str>) -> Result<(), Refusal> {
+        let there = self.params.get(at).copied().unwrap_or_default();
+        match given.filter(|given| *given != there) {
+            None => Ok(()),
+            Some(given) => {
+                let message =
+                    format!("`{field}`: the body says `{given}`, but the path `{there}`; leave it out");
+                Err(Refusal::invalid(field, message))
+            }
+        }
     }
 
     /// The revision that a change builds upon; `If-Match` has to name it, if it is there.

@@ -32,7 +32,7 @@ pub(crate) struct CreateConfig {
     /// The routing document, as an object or as JSON text.
     config: Value,
     /// Requests of the workspace that bring no config use it.
-    #[serde(rename = "isDefault", alias = "is_default")]
+    #[serde(rename = "isDefault")]
     is_default: Option<Flag>,
     /// Who keeps it in line with files elsewhere, as `pointsman apply` does.
     managed_by: Option<String>,
@@ -45,6 +45,8 @@ pub(crate) struct CreateConfig {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdateConfig {
+    /// As in the path; it cannot be changed.
+    slug: Option<String>,
     /// Its name for people.
     name: Option<String>,
     /// The new document. `***` in the place of a credential keeps the one that is there.
@@ -52,7 +54,7 @@ pub(crate) struct UpdateConfig {
     /// `active` or `archived`.
     status: Option<String>,
     /// Requests of the workspace that bring no config use it.
-    #[serde(rename = "isDefault", alias = "is_default")]
+    #[serde(rename = "isDefault")]
     is_default: Option<Flag>,
     /// Who keeps it in line with files elsewhere, as `pointsman apply` does.
     managed_by: Option<String>,
@@ -137,6 +139,7 @@ pub(crate) fn create(call: &Call<'_>) -> Result<Answer, Refusal> {
 
 pub(crate) fn update(call: &Call<'_>) -> Result<Answer, Refusal> {
     let change: UpdateConfig = body::read(call.body)?;
+    call.must_be_in_path("slug", 0, change.slug.as_deref())?;
     let (head, version) = current(call)?;
     let revision = call.revision(&key(call, &head.slug))?;
     let mut new = ConfigHead { updated: call.stamp(), ..(*head).clone() };

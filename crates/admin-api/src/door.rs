@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tracing::{error, warn};
 
-use crate::answer::{Answer, Plan, stamp};
+use crate::answer::{Answer, Plan, in_both_envelopes, stamp};
 use crate::audit_log::{self, MOST};
 use crate::call::{Call, Caller, Query};
 use crate::options::Options;
@@ -260,8 +260,17 @@ impl Said {
 }
 
 fn found(body: Value, revision: Option<u64>) -> Said {
-    let Some(revision) = revision else { return Said::json(200, &body) };
-    let mut said = Said::json(200, &stamp(body, revision));
+    let mut body = match revision {
+        Some(revision) => stamp(body, revision),
+        None => body,
+    };
+    let mut said = Said::json(200, &body);
+    // What does not fit twice is under `data` only.
+    if said.body.len() <= REPLY_LIMIT / 2 {
+        in_both_envelopes(&mut body);
+        said = Said::json(200, &body);
+    }
+    let Some(revision) = revision else { return said };
     said.headers.insert("etag".to_owned(), format!("\"{revision}\""));
     said
 }

@@ -38,7 +38,8 @@ const NONE: &[&str] = &[];
 const HERE: &[&str] = &["workspace_id"];
 const LIST: &[&str] = &["page_size", "current_page", "status", "workspace_id"];
 const PAGES: &[&str] = &["page_size", "current_page", "workspace_id"];
-const WORKSPACES: &[&str] = &["page_size", "current_page", "status"];
+const INTEGRATIONS: &[&str] = &["page_size", "current_page", "status", "workspace_id", "type"];
+const WORKSPACES: &[&str] = &["page_size", "current_page", "status", "name", "exact_name"];
 const AUDIT: &[&str] =
     &["start_time", "end_time", "actor", "resource", "action", "workspace_id", "page_size", "current_page"];
 
@@ -83,7 +84,7 @@ routes! {
     "GET" "/v1/providers/{slug}" Scope("providers.read"), "Read a provider", HERE, None, accounts::provider::read;
     "PUT" "/v1/providers/{slug}" Scope("providers.update"), "Change a provider", HERE, Some(schema::<ProviderBody>), accounts::provider::update;
     "DELETE" "/v1/providers/{slug}" Scope("providers.delete"), "Archive a provider", HERE, None, accounts::provider::delete;
-    "GET" "/v1/integrations" Scope("workspace_integrations.list"), "List integrations (the same entities as virtual keys)", LIST, None, accounts::integration::index;
+    "GET" "/v1/integrations" Scope("workspace_integrations.list"), "List integrations (the same entities as virtual keys)", INTEGRATIONS, None, accounts::integration::index;
     "POST" "/v1/integrations" Scope("workspace_integrations.create"), "Create an integration", HERE, Some(schema::<IntegrationBody>), accounts::integration::create;
     "GET" "/v1/integrations/{slug}" Scope("workspace_integrations.read"), "Read an integration", HERE, None, accounts::integration::read;
     "PUT" "/v1/integrations/{slug}" Scope("workspace_integrations.update"), "Change an integration", HERE, Some(schema::<IntegrationBody>), accounts::integration::update;

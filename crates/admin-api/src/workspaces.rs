@@ -33,6 +33,8 @@ pub(crate) struct WorkspaceBody {
     #[serde(deserialize_with = "given")]
     #[schemars(with = "Option<Value>")]
     rate_limits: Option<Option<Value>>,
+    /// Nobody: access is by API keys, and there are no users to be named.
+    users: Option<Vec<Value>>,
     /// `active` or `archived`.
     status: Option<String>,
 }
@@ -45,6 +47,12 @@ pub(crate) fn index(call: &Call<'_>) -> Result<Answer, Refusal> {
         all.insert(0, unrecorded());
     }
     all.retain(|record| record.status == status && sees(call, &record.slug));
+    if let Some(part) = call.query.get("name") {
+        all.retain(|record| record.name.to_lowercase().contains(&part.to_lowercase()));
+    }
+    if let Some(name) = call.query.get("exact_name") {
+        all.retain(|record| record.name == name);
+    }
     Ok(list(all, page, |record| {
         let mut shown = shown(&record);
         shown["revision"] = json!(call.policy.sequence(&key(&record)).unwrap_or(0));
@@ -172,6 +180,10 @@ fn current(call: &Call<'_>) -> Result<WorkspaceRecord, Refusal> {
 }
 
 fn set(call: &Call<'_>, record: &mut WorkspaceRecord, body: WorkspaceBody) -> Result<(), Refusal> {
+    if body.users.is_some_and(|users| !users.is_empty()) {
+        let message = "`users`: there are no users here; create an API key of the workspace for each, and leave this out";
+        return Err(Refusal::invalid("users", message));
+    }
     if let Some(name) = body.name {
         record.name = name;
     }
