@@ -374,3 +374,25 @@ fn not_stored(err: &PutError) -> Refusal {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entity_that_does_not_fit_twice_is_under_data_only() {
+        for (length, top) in [(10, json!("pc-a")), (REPLY_LIMIT / 2, Value::Null)] {
+            let entity = json!({ "success": true, "data": { "id": "pc-a", "config": "x".repeat(length) } });
+            let said = found(entity, Some(7));
+            assert!(said.body.len() <= REPLY_LIMIT, "{length}");
+            let body: Value = serde_json::from_slice(&said.body).unwrap();
+            assert_eq!(
+                (&body["data"]["id"], &body["data"]["revision"]),
+                (&json!("pc-a"), &json!(7)),
+                "{length}"
+            );
+            assert_eq!(body["id"], top, "{length}");
+            assert_eq!(said.headers["etag"], "\"7\"");
+        }
+    }
+}
