@@ -109,6 +109,11 @@ impl RequestId {
         self.0.split_once(SCOPE).map_or(&self.0, |(_, local)| local)
     }
 
+    /// The workspace in a text that begins like an id; without one it is the default workspace's.
+    pub fn owner(text: &str) -> &str {
+        text.split_once(SCOPE).map_or("default", |(workspace, _)| workspace)
+    }
+
     /// The whole text: one subject token.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -84,7 +84,7 @@ impl Router {
         refuse_clear_credentials(delivery)?;
         let identity = self.identify(delivery)?;
         let mut options = Options::read(|name| delivery.header(name))?;
-        let (reference, body) = self.body(delivery).await?;
+        let (reference, body) = self.body(delivery, &identity).await?;
         let facts = Facts::read(operation, &body)?;
         options.routing.model = facts.model_with_provider();
         let (source, config) = self.choose(&identity, &options).await?;
@@ -129,7 +129,7 @@ impl Router {
     }
 
     /// The body's bytes, wherever they are. A large one that came with the message is moved out of it.
-    async fn body(&self, delivery: &Delivery) -> Result<(BodyRef, Bytes), ApiError> {
+    async fn body(&self, delivery: &Delivery, identity: &Identity) -> Result<(BodyRef, Bytes), ApiError> {
         let Some(reference) = delivery.header(headers::BODY) else {
             let body = delivery.payload().clone();
             return Ok((BodyRef::Inline { size: body.len() }, body));
@@ -140,6 +140,14 @@ impl Router {
         };
         let (object, size) = reference.split_once(';').ok_or_else(malformed)?;
         let size = size.parse().map_err(|_| malformed())?;
+        let owner = RequestId::owner(object);
+        if owner != identity.workspace.as_str() {
+            let message = format!(
+                "object `{object}` belongs to the workspace `{owner}`; in `{0}` names begin with `{0}~`",
+                identity.workspace
+            );
+            return Err(ApiError::bad_request(headers::BODY, "body_not_found", message));
+        }
         let stored = BodyRef::Stored { object: object.to_owned(), size };
         let body = self.ctx.bus().fetch(&stored, Bytes::new()).await;
         let body =

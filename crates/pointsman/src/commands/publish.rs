@@ -1,5 +1,6 @@
 //! `pointsman publish`: a request straight to the broker.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,12 +11,18 @@ use bytes::Bytes;
 use domain::{Facts, Lane, Operation, RequestId, headers};
 use serde_json::{Value, json};
 
+use crate::api::KEY_VARIABLE;
 use crate::cli::Publish;
 use crate::link;
 use crate::output::Output;
 use crate::settings::Settings;
 
-pub(crate) async fn run(publish: Publish, output: Output, settings: &Settings) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(
+    publish: Publish,
+    output: Output,
+    settings: &Settings,
+    env: &BTreeMap<String, String>,
+) -> anyhow::Result<ExitCode> {
     let operation: Operation = publish.operation.parse()?;
     let lane: Lane = publish.lane.parse()?;
     let body = read_body(&publish.body)?;
@@ -25,6 +32,12 @@ pub(crate) async fn run(publish: Publish, output: Output, settings: &Settings) -
         let (name, value) =
             header.split_once('=').with_context(|| format!("`--header {header}`: write NAME=VALUE"))?;
         message_headers.insert(name.trim(), value.trim());
+    }
+    // Only a key that is named for it: an administrator's should not lie in a queue.
+    if let Some(key) = env.get(KEY_VARIABLE)
+        && bus::header(Some(&message_headers), headers::KEY).is_none()
+    {
+        message_headers.insert(headers::KEY, key.trim());
     }
     let bus = link::connect(settings).await?;
     let request = match bus::header(Some(&message_headers), headers::REQUEST_ID) {
