@@ -348,3 +348,39 @@ async fn a_virtual_keys_credential_counts_at_the_moment_of_the_call() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provider_and_config_may_stand_in_the_body_and_no_provider_sees_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = crate::gateway(dir.path());
+    let client = Client::new(&gateway.http());
+    let mock = Mock::at(&gateway.mock());
+    let mut body = chat("in-body?log", "hello");
+    body["config"] = json!({ "provider": "mock", "override_params": { "temperature": 0.5 } });
+    body["seed"] = json!(7);
+    let answer = client.send(client.post_chat(&body)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    body["config"] = json!({ "provider": "nobody" });
+    let header = client.post_chat(&body).header("x-portkey-config", r#"{"provider":"mock"}"#);
+    assert_eq!(client.send(header).await.status, 200, "a header wins");
+    let unknown = client.send(client.post_chat(&body)).await;
+    assert_eq!((unknown.status, &unknown.body["error"]["code"]), (400, &json!("unknown_provider")));
+    body["config"] = json!({ "provider": "openai", "api_key": "sk-canary" });
+    let clear = client.send(client.post_chat(&body)).await;
+    assert_eq!((clear.status, &clear.body["error"]["code"]), (400, &json!("credential_in_clear")));
+    let mut named = chat("in-body?log", "hello");
+    named["provider"] = json!("mock");
+    assert_eq!(client.send(client.post_chat(&named)).await.status, 200);
+    let seen = mock.get("/requests?last=100").await;
+    let bodies = seen["requests"].as_array().unwrap().iter().map(|request| match &request["body"] {
+        Value::String(text) => serde_json::from_str(text).unwrap(),
+        other => other.clone(),
+    });
+    let bodies: Vec<Value> = bodies.collect();
+    assert_eq!(bodies.len(), 3);
+    assert_eq!((&bodies[0]["temperature"], &bodies[0]["seed"]), (&json!(0.5), &json!(7)));
+    assert!(
+        bodies.iter().all(|body| body.get("config").is_none() && body.get("provider").is_none()),
+        "{bodies:?}"
+    );
+}

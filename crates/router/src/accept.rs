@@ -86,6 +86,7 @@ impl Router {
         let mut options = Options::read(|name| delivery.header(name))?;
         let (reference, body) = self.body(delivery, &identity).await?;
         let facts = Facts::read(operation, &body)?;
+        options.fill(&facts)?;
         options.routing.model = facts.model_with_provider();
         let (source, config) = self.choose(&identity, &options).await?;
         options.metadata =
@@ -94,12 +95,13 @@ impl Router {
             return Err(facts::missing_model().into());
         }
         let inline = if matches!(reference, BodyRef::Inline { .. }) { body } else { Bytes::new() };
+        let options_in_body = facts.has_options();
         let envelope = self.envelope(delivery, operation, lane, &options, facts, source, reference)?;
         let seen = match delivery.header(headers::SEEN) {
             Some(text) => serde_json::from_str(text).unwrap_or_default(),
             None => headers::seen(config.wanted_headers(), |name| delivery.header(name)),
         };
-        let envelope = Envelope { key: identity.key, seen, ..envelope };
+        let envelope = Envelope { key: identity.key, seen, options_in_body, ..envelope };
         Ok(Accepted { envelope, config, body: inline })
     }
 
@@ -234,6 +236,7 @@ impl Router {
             forward: None,
             metadata: None,
             seen: std::collections::BTreeMap::new(),
+            options_in_body: false,
             traceparent: None,
             trace_id: None,
             attempts: Vec::new(),

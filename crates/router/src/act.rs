@@ -9,6 +9,7 @@ use bus::work::Delivery;
 use bus::{PutError, subject};
 use bytes::Bytes;
 use domain::config::Target;
+use domain::config::params::Path;
 use domain::envelope::FailedAnswer;
 use domain::health::{Watch, target_key};
 use domain::next::{self, Decision, View};
@@ -250,7 +251,7 @@ impl Router {
             forward_headers: target.forward_headers.clone(),
             default_params: target.default_params.clone(),
             override_params: target.override_params.clone(),
-            drop_params: target.drop_params.clone(),
+            drop_params: dropped(target, envelope),
             request_timeout_ms: target.request_timeout.map(domain::time::millis),
             timeouts: resolved.timeouts,
             success_is_final: next::success_is_final(config, &envelope.attempts, target),
@@ -391,6 +392,13 @@ fn note(decision: &Decision<'_>, envelope: &Envelope) {
     for reason in &decision.why {
         debug!(request = %envelope.request, %reason, "decided");
     }
+}
+
+/// What is taken out of the body for a target.
+fn dropped(target: &Target, envelope: &Envelope) -> Vec<Path> {
+    let ours = ["config", "provider"].iter().filter_map(|name| name.parse().ok());
+    let own = target.drop_params.iter().cloned();
+    if envelope.options_in_body { own.chain(ours).collect() } else { own.collect() }
 }
 
 /// The reasons that go on record with an attempt.
