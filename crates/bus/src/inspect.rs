@@ -238,8 +238,9 @@ impl Bus {
     }
 
     /// Deletes stored bodies that nobody can ask for any more: their request has ended and its outcome is forgotten,
-    /// or it ended and they are neither its answer nor part of a dead letter. Returns how many.
-    pub async fn forget_bodies(&self) -> anyhow::Result<usize> {
+    /// or it ended and they are neither its answer nor part of a dead letter. Returns how many. Younger ones may belong
+    /// to what is being written right now.
+    pub async fn forget_bodies(&self, older_than: Duration) -> anyhow::Result<usize> {
         let store = self.js.get_object_store(subject::BODY_BUCKET).await?;
         let mut objects = store.list().await?;
         let (now, mut forgotten) = (self.clock().now(), 0);
@@ -258,7 +259,7 @@ impl Bus {
                 // Before the end there is no outcome yet; afterwards an answer without one is forgotten.
                 None => part != "answer" || age < self.options().result_ttl,
             };
-            if needed || age <= Duration::from_secs(60) {
+            if needed || age < older_than {
                 continue;
             }
             if in_letters.is_none() {

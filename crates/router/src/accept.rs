@@ -89,7 +89,13 @@ impl Router {
             ApiError::bad_request("operation", "unknown_operation", err.to_string())
         })?;
         refuse_clear_credentials(delivery)?;
-        let identity = self.identify(delivery)?;
+        let identity = self.twice(|| self.identify(delivery), "03").await?;
+        if let Some(id) = &identity.key
+            && self.ctx.policy().read(|p| p.api_key(id)).is_none()
+        {
+            // A gateway may have heard of it first; its defaults have to count.
+            self.ctx.bus().load_policy(self.ctx.policy()).await.map_err(NoConfig::Unread)?;
+        }
         let mut options = Options::read(|name| delivery.header(name))?;
         let (reference, body) = self.body(delivery).await?;
         let facts = Facts::read(operation, &body)?;
@@ -110,13 +116,29 @@ impl Router {
         Ok(Accepted { envelope, config, body: inline })
     }
 
+    /// What is refused for want of a record is looked at again with all that is stored: others may have heard first.
+    async fn twice<T>(
+        &self,
+        look: impl Fn() -> Result<T, ApiError>,
+        missing: &str,
+    ) -> Result<T, NoConfig> {
+        match look() {
+            Err(err) if err.code.as_deref() == Some(missing) => {
+                self.ctx.bus().load_policy(self.ctx.policy()).await.map_err(NoConfig::Unread)?;
+                Ok(look()?)
+            }
+            seen => Ok(seen?),
+        }
+    }
+
     /// The config that counts for the request from now on.
     async fn choose(
         &self,
         identity: &Identity,
         options: &Options,
     ) -> Result<(ConfigSource, Arc<Config>), NoConfig> {
-        let chosen = match self.ctx.policy().read(|p| p.choose_config(identity, options))? {
+        let choose = || self.ctx.policy().read(|p| p.choose_config(identity, options));
+        let chosen = match self.twice(choose, "unknown_config").await? {
             Chosen::Unseen(key) => Chosen::Stored(self.version(&key).await?),
             chosen => chosen,
         };
@@ -130,6 +152,9 @@ impl Router {
             Chosen::Route => providers::resolve::default_config(&self.ctx.registry())?,
         };
         let config = self.configs.parse(&text, &options.routing)?;
+        if chosen == Chosen::Route {
+            config.check_hosts(&options.routing).map_err(|err| ApiError::bad_config(&text, &err))?;
+        }
         configs::check_cooldowns(&config, self.options.shortest_cooldown)?;
         refuse_clear_config(&text)?;
         Ok((ConfigSource::Inline(text), config))
