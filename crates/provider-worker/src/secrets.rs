@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use bus::seal::Keyring;
+use domain::Workspace;
 use domain::envelope::VirtualKeyRef;
 use domain::policy::{Key, Secret, Status, VirtualKey};
-use domain::Workspace;
 use role::Ctx;
 use std::sync::Arc;
 use zeroize::Zeroizing;

@@ -117,11 +117,7 @@ impl Router {
     }
 
     /// What is refused for want of a record is looked at again with all that is stored: others may have heard first.
-    async fn twice<T>(
-        &self,
-        look: impl Fn() -> Result<T, ApiError>,
-        missing: &str,
-    ) -> Result<T, NoConfig> {
+    async fn twice<T>(&self, look: impl Fn() -> Result<T, ApiError>, missing: &str) -> Result<T, NoConfig> {
         match look() {
             Err(err) if err.code.as_deref() == Some(missing) => {
                 self.ctx.bus().load_policy(self.ctx.policy()).await.map_err(NoConfig::Unread)?;

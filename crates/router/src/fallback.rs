@@ -16,7 +16,8 @@ impl Router {
             Err(err) => {
                 error!(sequence = delivery.sequence, %err, "putting a message aside; see `pointsman dead ls`");
                 let whole = |_: &str, value: &str| Some(value.to_owned());
-                let kept = self.ctx.bus().dead_letter(crate::NAME, delivery, &err.to_string(), whole, &[]).await;
+                let kept =
+                    self.ctx.bus().dead_letter(crate::NAME, delivery, &err.to_string(), whole, &[]).await;
                 if kept.is_ok() {
                     delivery.ack().await;
                 }
