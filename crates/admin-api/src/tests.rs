@@ -488,3 +488,45 @@ fn the_document_has_every_route_and_resolves() {
     let different: std::collections::BTreeSet<String> = ids.iter().map(ToString::to_string).collect();
     assert_eq!(different.len(), ids.len(), "operation ids differ");
 }
+
+#[test]
+fn whoever_may_change_an_account_or_a_config_may_not_read_its_credential() {
+    let mut world = World::new();
+    let member = world.key("workspace/service", "acme", &["*"]);
+    let key = json!({ "name": "a", "slug": "a", "provider": "here", "key": "sk-1" });
+    world.done("POST", "/v1/virtual-keys", &key, Some(&member));
+    let elsewhere = json!({ "custom_host": "https://elsewhere.example.com/v1" });
+    let refusal = world.refused("PUT", "/v1/virtual-keys/a", &elsewhere, Some(&member));
+    assert_eq!((refusal.status, refusal.param.as_deref()), (400, Some("custom_host")), "{refusal:?}");
+    let with_key = json!({ "custom_host": "https://elsewhere.example.com/v1", "key": "sk-2" });
+    world.done("PUT", "/v1/virtual-keys/a", &with_key, Some(&member));
+    // A copy of another's account is no way around it.
+    let copy = json!({ "name": "p", "slug": "p", "integration_id": "a" });
+    world.done("POST", "/v1/providers", &copy, Some(&member));
+    let moved = json!({ "custom_host": "https://third.example.com/v1" });
+    assert_eq!(world.refused("PUT", "/v1/virtual-keys/p", &moved, Some(&member)).status, 400);
+    world.done("PUT", "/v1/virtual-keys/p", &json!({ "custom_host": null }), Some(&member));
+
+    let config = json!({ "name": "c", "slug": "c", "config": { "provider": "here", "api_key": "sk-1" } });
+    world.done("POST", "/v1/configs", &config, Some(&member));
+    let document = |key: &str| {
+        json!({
+            "config": { "provider": "here", "api_key": key, "custom_host": "https://elsewhere.example.com/v1" },
+        })
+    };
+    let refusal = world.refused("PUT", "/v1/configs/pc-c", &document("***"), Some(&member));
+    assert!(refusal.message.contains("https://elsewhere.example.com/v1"), "{refusal:?}");
+    world.done("PUT", "/v1/configs/pc-c", &document("sk-2"), Some(&member));
+    world.done("PUT", "/v1/configs/pc-c", &document("***"), Some(&member));
+}
+
+#[test]
+fn the_workers_environment_belongs_to_the_whole_installation() {
+    let mut world = World::new();
+    let member = world.key("workspace/service", "acme", &["*"]);
+    let body = json!({ "name": "a", "provider": "here", "secret": { "env": "LLM_KEY" } });
+    let refusal = world.refused("POST", "/v1/virtual-keys", &body, Some(&member));
+    assert_eq!((refusal.status, refusal.param.as_deref()), (403, Some("secret")), "{refusal:?}");
+    let administrator = world.key("organisation/service", "default", &["*"]);
+    world.done("POST", "/v1/virtual-keys", &body, Some(&administrator));
+}

@@ -104,14 +104,15 @@ impl RequestId {
         Self(format!("{workspace}{SCOPE}{}", self.local()))
     }
 
+    /// The workspace it belongs to.
+    pub fn workspace(&self) -> Workspace {
+        let named = self.0.split_once(SCOPE).and_then(|(workspace, _)| Workspace::parse(workspace).ok());
+        named.unwrap_or_default()
+    }
+
     /// What the caller knows it by.
     pub fn local(&self) -> &str {
         self.0.split_once(SCOPE).map_or(&self.0, |(_, local)| local)
-    }
-
-    /// The workspace in a text that begins like an id; without one it is the default workspace's.
-    pub fn owner(text: &str) -> &str {
-        text.split_once(SCOPE).map_or("default", |(workspace, _)| workspace)
     }
 
     /// The whole text: one subject token.

@@ -237,7 +237,8 @@ impl Intake<'_> {
 fn parse(chosen: &Chosen, asked: &Asked, shortest_cooldown: Duration) -> Result<Option<Config>, ApiError> {
     let config = match chosen {
         Chosen::Inline(text) => Config::parse(text, &asked.routing),
-        Chosen::Stored(version) => Config::parse(&version.document.to_string(), &asked.routing),
+        Chosen::Stored(version) => Config::parse(&version.document.to_string(), &asked.routing)
+            .and_then(|config| config.check_hosts(&asked.routing).map(|()| config)),
         Chosen::Headers => Config::from_headers(&asked.routing),
         Chosen::Route | Chosen::Unseen(_) => return Ok(None),
     };

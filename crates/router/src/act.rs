@@ -206,7 +206,7 @@ impl Router {
         unreported: &mut Option<&Attempt>,
     ) -> Result<(), NotCalled> {
         if unreported.is_some() {
-            self.resolve(target, envelope, self.ctx.clock().now())?;
+            self.resolve(target, envelope, self.ctx.clock().now()).await?;
             self.report(envelope, unreported).await.map_err(|err| NotCalled::Trouble(err.into()))?;
         }
         Ok(())
@@ -231,7 +231,7 @@ impl Router {
         now: Timestamp,
     ) -> Result<(), NotCalled> {
         let Choice { target, why, watch } = *chosen;
-        let resolved = self.resolve(target, envelope, now)?;
+        let resolved = self.resolve(target, envelope, now).await?;
         let queue = subject::token(&resolved.queue);
         self.ensure_target(&queue, resolved.concurrency).await?;
         let number = envelope.numbers_used + 1;
@@ -274,7 +274,24 @@ impl Router {
         }
     }
 
-    fn resolve(
+    async fn resolve(
+        &self,
+        target: &Target,
+        envelope: &Envelope,
+        now: Timestamp,
+    ) -> Result<resolve::Resolved, NotCalled> {
+        match self.look_up(target, envelope, now) {
+            // A gateway may have heard of a virtual key first.
+            Err(Unresolved::Document(err)) if err.code.as_deref() == Some("unknown_provider") => {
+                let loaded = self.ctx.bus().load_policy(self.ctx.policy()).await;
+                loaded.map_err(|err| NotCalled::Trouble(err.into()))?;
+                Ok(self.look_up(target, envelope, now)?)
+            }
+            found => Ok(found?),
+        }
+    }
+
+    fn look_up(
         &self,
         target: &Target,
         envelope: &Envelope,

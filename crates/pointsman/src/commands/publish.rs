@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bus::Headers;
+use bus::{Bus, Headers};
 use bytes::Bytes;
-use domain::{Facts, Lane, Operation, RequestId, headers};
+use domain::policy::{ApiKey, Key};
+use domain::{Facts, Lane, Operation, RequestId, Workspace, headers};
 use serde_json::{Value, json};
 
 use crate::api::KEY_VARIABLE;
@@ -53,7 +54,8 @@ pub(crate) async fn run(
     } else {
         message_headers.insert(headers::ASYNC, "true");
     }
-    let (reference, inline) = bus.stow(&request, "request", body).await?;
+    let owned = request.clone().within(&workspace(&bus, &message_headers).await?);
+    let (reference, inline) = bus.stow(&owned, "request", body).await?;
     if let domain::BodyRef::Stored { object, size } = reference {
         message_headers.insert(headers::BODY, format!("{object};{size}").as_str());
     }
@@ -73,6 +75,15 @@ pub(crate) async fn run(
     output.value(&json!({ "id": request, "status": status, "answer": parsed }));
     output.line(text);
     Ok(if (200..300).contains(&status) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The workspace that a request with these headers belongs to.
+async fn workspace(bus: &Bus, message_headers: &Headers) -> anyhow::Result<Workspace> {
+    let shown = bus::header(Some(message_headers), headers::KEY);
+    let Some((id, _)) = shown.and_then(ApiKey::take_apart) else { return Ok(Workspace::default()) };
+    let record = bus.policy_record(&Key::ApiKey(id)).await.context("look the API key up")?;
+    let key = record.and_then(|record| serde_json::from_slice::<ApiKey>(&record.payload).ok());
+    Ok(key.map(|key| key.workspace).unwrap_or_default())
 }
 
 fn read_body(argument: &str) -> anyhow::Result<Bytes> {
