@@ -4,7 +4,7 @@
 //! A vector is a request and what has to come of it:
 //! - `request`: `path`, `headers`, `config` and `metadata` (JSON, sent as headers), `body` or `raw`, `content_type`
 //!   (null: none). Unless it is `bare` or has a config or a provider, it names the provider `openai`; unless it is `bare`
-//!   or `direct`, the host of that provider is the mock's.
+//!   or `direct`, the host of that provider is the mock's. A config that is `stored` first is named by its id.
 //! - `doors`: where it is played (default: all). `repeat`: how often.
 //! - `expect`: `status`; `headers`; `exact` is the body, `body` a part of it, `contains` parts of its strings; `text` are
 //!   parts of a streamed body; `calls` are the models that the mock was asked for, in order; `upstream` are its requests
@@ -49,6 +49,7 @@ struct Request {
     path: Option<String>,
     headers: BTreeMap<String, String>,
     config: Option<Value>,
+    stored: Option<Value>,
     metadata: Option<Value>,
     body: Option<Value>,
     raw: Option<String>,
@@ -87,6 +88,9 @@ impl Vector {
                 without_credentials(&mut config);
             }
             headers.insert("x-portkey-config".to_owned(), fill(&config.to_string()));
+        }
+        if request.stored.is_some() {
+            headers.insert("x-portkey-config".to_owned(), format!("pc-{id}"));
         }
         if let Some(metadata) = &request.metadata {
             headers.insert("x-portkey-metadata".to_owned(), metadata.to_string());
@@ -169,6 +173,10 @@ async fn golden_vectors_hold_at_every_door() {
 
 async fn play(vector: &Vector, door: Door, id: &str, doors: &Doors, mock: &Mock) -> Result<(), String> {
     let play = vector.play(door, id, &mock.url());
+    if let Some(config) = &vector.request.stored {
+        let config = fill(&config.to_string(), id, &mock.url());
+        doors.store(&json!({ "name": vector.name, "slug": id, "config": config })).await;
+    }
     for _ in 0..vector.repeat {
         let begun = std::time::Instant::now();
         let answer = doors.send(door, &play).await;

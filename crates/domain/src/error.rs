@@ -20,6 +20,8 @@ const LEGACY: &str =
 const FORWARDS_ITSELF: &str = "forward_headers must not contain the 'x-portkey-forward-headers' header";
 /// Of every other mistake in a config; each is listed beside it.
 const INVALID_CONFIG: &str = "Invalid config passed";
+/// How Portkey calls what decides by conditions; it tells mistakes in them by themselves.
+const QUERY_ROUTER: &str = "in the query router";
 
 /// An error that is our own doing: OpenAI's `{"error":{"message","type","param","code"}}`, and around it Portkey's
 /// `{"status":"failure","message"}`.
@@ -84,7 +86,7 @@ impl ApiError {
     /// What is wrong with a config that was given as `text`.
     pub fn bad_config(text: &str, err: &ConfigError) -> Self {
         let refusal = Self::bad_request(&err.path, "invalid_config", err.to_string());
-        match whole_mistake(text, err) {
+        match whole_mistake(text, err).or_else(|| in_query_router(err)) {
             Some(words) => refusal.in_portkeys_words(words),
             None => refusal.in_config(),
         }
@@ -151,7 +153,7 @@ impl ApiError {
 }
 
 /// Portkey's words for a mistake that concerns the document as a whole.
-fn whole_mistake(text: &str, err: &ConfigError) -> Option<&'static str> {
+fn whole_mistake<'a>(text: &str, err: &'a ConfigError) -> Option<&'a str> {
     let Ok(document) = serde_json::from_str::<Value>(text) else { return Some(NOT_JSON) };
     let has = |key: &str| document.get(key).is_some_and(|value| !value.is_null());
     let names_somebody = ["provider", "virtual_key", "targets", "strategy"].into_iter().any(has);
@@ -164,4 +166,10 @@ fn whole_mistake(text: &str, err: &ConfigError) -> Option<&'static str> {
     }
     let itself = err.path.contains("forward") && err.message.contains(crate::headers::FORWARD_HEADERS);
     itself.then_some(FORWARDS_ITSELF)
+}
+
+/// Portkey's words for a mistake in conditions: the message without what to write instead.
+fn in_query_router(err: &ConfigError) -> Option<&str> {
+    let (words, _) = err.message.split_once("; ")?;
+    words.contains(QUERY_ROUTER).then_some(words)
 }

@@ -55,6 +55,30 @@ fn mistakes_in_configs_are_told_in_portkeys_words() {
 }
 
 #[test]
+fn mistakes_in_conditions_are_told_by_themselves() {
+    let config =
+        |strategy: Value| json!({ "strategy": strategy, "targets": [{ "name": "a", "provider": "openai" }] });
+    let led_to = |query: Value, then: &str| {
+        config(json!({ "mode": "conditional", "conditions": [{ "query": query, "then": then }] }))
+    };
+    for (config, message) in [
+        (
+            led_to(json!({ "metadata.plan": { "$like": 1 } }), "a"),
+            "Unsupported operator used in the query router: $like",
+        ),
+        (led_to(json!({ "$not": [] }), "a"), "Unsupported operator used in the query router: $not"),
+        (led_to(json!({}), "b"), "Invalid target name found in the query router: b"),
+        (
+            config(json!({ "mode": "conditional", "conditions": [] })),
+            "No conditions passed in the query router",
+        ),
+        (config(json!({ "mode": "conditional" })), "No conditions passed in the query router"),
+    ] {
+        check(&config.to_string(), None, message, false);
+    }
+}
+
+#[test]
 fn errors_in_a_config_name_their_path() {
     let config = r#"{"strategy":{"mode":"nope"},"targets":[{"provider":"openai"}]}"#;
     let err = Config::parse(config, &HeaderOptions::default()).unwrap_err();
