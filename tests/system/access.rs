@@ -348,3 +348,138 @@ async fn a_virtual_keys_credential_counts_at_the_moment_of_the_call() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provider_and_config_may_stand_in_the_body_and_no_provider_sees_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = crate::gateway(dir.path());
+    let client = Client::new(&gateway.http());
+    let mock = Mock::at(&gateway.mock());
+    let mut body = chat("in-body?log", "hello");
+    body["config"] = json!({ "provider": "mock", "override_params": { "temperature": 0.5 } });
+    body["seed"] = json!(7);
+    let answer = client.send(client.post_chat(&body)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    body["config"] = json!({ "provider": "nobody" });
+    let header = client.post_chat(&body).header("x-portkey-config", r#"{"provider":"mock"}"#);
+    assert_eq!(client.send(header).await.status, 200, "a header wins");
+    let unknown = client.send(client.post_chat(&body)).await;
+    assert_eq!((unknown.status, &unknown.body["error"]["code"]), (400, &json!("unknown_provider")));
+    body["config"] = json!({ "provider": "openai", "api_key": "sk-canary" });
+    let clear = client.send(client.post_chat(&body)).await;
+    assert_eq!((clear.status, &clear.body["error"]["code"]), (400, &json!("credential_in_clear")));
+    let mut named = chat("in-body?log", "hello");
+    named["provider"] = json!("mock");
+    assert_eq!(client.send(client.post_chat(&named)).await.status, 200);
+    let seen = mock.get("/requests?last=100").await;
+    let bodies = seen["requests"].as_array().unwrap().iter().map(|request| match &request["body"] {
+        Value::String(text) => serde_json::from_str(text).unwrap(),
+        other => other.clone(),
+    });
+    let bodies: Vec<Value> = bodies.collect();
+    assert_eq!(bodies.len(), 3);
+    assert_eq!((&bodies[0]["temperature"], &bodies[0]["seed"]), (&json!(0.5), &json!(7)));
+    assert!(
+        bodies.iter().all(|body| body.get("config").is_none() && body.get("provider").is_none()),
+        "{bodies:?}"
+    );
+}
+
+/// Publishes a chat request with its body in the object store, as `Pointsman-Body` says. Returns status and text.
+async fn publish_stored(
+    observer: &Observer,
+    object: &str,
+    size: usize,
+    headers: &[(&str, &str)],
+) -> (String, String) {
+    let client = observer.client();
+    let inbox = client.new_inbox();
+    let mut replies = client.subscribe(inbox.clone()).await.unwrap();
+    let mut map = HeaderMap::new();
+    map.insert("Pointsman-Reply-To", inbox.as_str());
+    map.insert("Pointsman-Body", format!("{object};{size}").as_str());
+    for (name, value) in headers {
+        map.insert(*name, *value);
+    }
+    let sent = observer.js().publish_with_headers("llm.request.chat", map, "".into()).await;
+    sent.unwrap().await.unwrap();
+    let reply = tokio::time::timeout(PATIENCE, replies.next()).await.expect("an answer").unwrap();
+    let status = bus::header(reply.headers.as_ref(), "Pointsman-Status").unwrap().to_owned();
+    (status, String::from_utf8_lossy(&reply.payload).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_large_request_is_redriven_in_its_workspace() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::start(dir.path());
+    let (key, other) = (site.workspace("acme", json!({})).await, site.workspace("other", json!({})).await);
+    let observer = Observer::connect(&site.gateway.nats()).await;
+    let bus = observer.bus(&site.gateway.nats()).await;
+    let id = RequestId::choose("job-7").unwrap().within(&Workspace::parse("acme").unwrap());
+    let body = bytes::Bytes::from(chat("mock", &"word ".repeat(60 * 1024)).to_string());
+    let size = body.len();
+    let (stored, _) = bus.stow(&id, "request", body).await.unwrap();
+    let domain::BodyRef::Stored { object, .. } = stored else { panic!("it is large") };
+    let headers = [
+        ("Pointsman-Key", key.as_str()),
+        ("Pointsman-Request-Id", "job-7"),
+        ("Pointsman-Config", "pc-later"),
+    ];
+    let (status, text) = publish_stored(&observer, &object, size, &headers).await;
+    assert_eq!(status, "400", "{text}");
+    assert!(text.contains("pc-later"), "{text}");
+
+    // Nobody else reads it, or has it deleted, by naming it.
+    let thief = [("Pointsman-Key", other.as_str()), ("Pointsman-Request-Id", "mine")];
+    let (status, text) = publish_stored(&observer, &object, size, &thief).await;
+    assert_eq!(status, "400", "{text}");
+    assert!(text.contains("other~mine.request"), "{text}");
+    let letters = observer.contents("LLM_DEAD").await;
+    let secret = key.rsplit_once('_').unwrap().1;
+    assert!(!letters.iter().any(|(_, headers, _)| headers.contains(secret)), "{letters:?}");
+    assert_eq!(bus.forget_bodies(Duration::ZERO).await.unwrap(), 0, "the letter needs it");
+
+    let config =
+        json!({ "name": "later", "slug": "later", "workspace_id": "acme", "config": { "provider": "mock" } });
+    site.administer(Method::POST, "/v1/configs", &config).await;
+    let nats = site.gateway.nats();
+    let numbers =
+        crate::pointsman(dir.path(), &["dead", "ls", "--json", "--nats"]).arg(&nats).finish().json();
+    let first = numbers["dead"][0]["number"].to_string();
+    let redriven = crate::pointsman(dir.path(), &["dead", "redrive", &first, "--nats"]).arg(&nats).finish();
+    assert!(redriven.status.success(), "{redriven:?}");
+    let answered = eventually("it is answered", PATIENCE, || async {
+        let shown = site.as_who(&key, Method::GET, "/v1/requests/job-7", &Value::Null).await;
+        (shown.body["status"] == "answered").then_some(shown)
+    })
+    .await;
+    assert_eq!(answered.body["config"], "pc-later@1", "{}", answered.text);
+    let gone = || async {
+        let body = domain::BodyRef::Stored { object: object.clone(), size };
+        bus.fetch(&body, bytes::Bytes::new()).await.is_err().then_some(())
+    };
+    eventually("the body is forgotten", PATIENCE, gone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_other_workspaces_are_forgotten_with_their_requests() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::start(dir.path());
+    let key = site.workspace("acme", json!({})).await;
+    let chosen = [("Pointsman-Request-Id", "big"), ("Prefer", "respond-async")];
+    let accepted = site.chat(&key, &chat("mock?size=1MB", "hello"), &chosen).await;
+    assert_eq!(accepted.status, 202, "{}", accepted.text);
+    let result = || async { site.as_who(&key, Method::GET, "/v1/requests/big/result", &Value::Null).await };
+    eventually("it is answered", PATIENCE, || async { (result().await.status == 200).then_some(()) }).await;
+    let observer = Observer::connect(&site.gateway.nats()).await;
+    let bus = observer.bus(&site.gateway.nats()).await;
+    let id = RequestId::choose("big").unwrap().within(&Workspace::parse("acme").unwrap());
+    let left = bytes::Bytes::from(vec![0; 300 * 1024]);
+    bus.stow(&id, "request", left).await.unwrap();
+    assert_eq!(
+        bus.forget_bodies(Duration::ZERO).await.unwrap(),
+        1,
+        "what the request left, and not its answer"
+    );
+    assert!(result().await.text.len() > 1_000_000);
+}

@@ -7,6 +7,7 @@ mod duplicates;
 mod frozen;
 mod handover;
 mod leaving;
+mod policy;
 
 use std::path::Path;
 

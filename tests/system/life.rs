@@ -269,7 +269,9 @@ async fn a_request_that_was_put_aside_can_be_redriven_to_an_answer() {
     let gateway = crate::up(dir.path()).arg("--roles").arg("http-shim,router").ready();
     let client = Client::new(&gateway.http());
     let observer = Observer::connect(&gateway.nats()).await;
-    let accepted = client.send(client.chat("mock").header("prefer", "respond-async")).await;
+    // Too large for a message: the letter only refers to it.
+    let large = chat("mock", &"word ".repeat(60 * 1024));
+    let accepted = client.send(client.post_chat(&large).header("prefer", "respond-async")).await;
     let id = accepted.body["id"].as_str().unwrap().to_owned();
     let call =
         eventually("the call waits", PATIENCE, || async { observer.contents("LLM_CALL").await.pop() }).await;

@@ -11,6 +11,7 @@ mod gitops;
 mod health;
 mod interface;
 mod life;
+mod live;
 mod portkey;
 mod routing;
 mod secrets;

@@ -370,7 +370,9 @@ impl Shape {
             key.provider = provider;
         }
         check_provider(call, self.provider_field(), &key.provider)?;
+        let mut kept = key.secret.is_some();
         if let Some(secret) = secret(call, body.key, body.secret)? {
+            kept = false;
             key.secret = Some(secret);
             key.secret_version += 1;
         }
@@ -381,6 +383,12 @@ impl Shape {
             if let Some(url) = &url {
                 host::check_custom_host(url, &call.options.trusted_hosts)
                     .map_err(|err| Refusal::invalid("custom_host", format!("`custom_host`: {err}")))?;
+            }
+            // Whoever may change an account may not read its credential.
+            if kept && url.is_some() && url != key.custom_host {
+                let message = "`custom_host`: the credential that is there is not sent to another host; \
+                               give the credential, too";
+                return Err(Refusal::invalid("custom_host", message));
             }
             key.custom_host = url;
         }
@@ -441,6 +449,11 @@ fn secret(
     place: Option<SecretBody>,
 ) -> Result<Option<Secret>, Refusal> {
     let refused = |message: String| Refusal::invalid("secret", message);
+    if place.is_some() && !call.caller.is_administrator() {
+        let message = "`secret`: the workers' environment and files belong to the whole installation, so that naming \
+                       them takes an organisation's API key; give the credential as `key`";
+        return Err(Refusal { param: Some("secret".to_owned()), ..Refusal::forbidden(message) });
+    }
     match (key, place) {
         (Some(_), Some(_)) => Err(refused("`key` and `secret` exclude each other; give one".to_owned())),
         (None, None) => Ok(None),

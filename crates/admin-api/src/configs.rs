@@ -334,6 +334,33 @@ fn unmask(new: &mut Value, old: Option<&Value>) {
     }
 }
 
+/// Whether a document says that credentials stay.
+fn keeps_some(document: &Value) -> bool {
+    match document {
+        Value::String(text) => text == MASK,
+        Value::Array(items) => items.iter().any(keeps_some),
+        Value::Object(map) => map.values().any(keeps_some),
+        _ => false,
+    }
+}
+
+/// A host that the old document does not name: whoever may change a config may not read its credentials.
+fn new_host<'v>(new: &'v Value, old: &Value) -> Option<&'v str> {
+    let known = hosts(old);
+    hosts(new).into_iter().find(|host| !known.contains(host))
+}
+
+fn hosts(document: &Value) -> Vec<&str> {
+    match document {
+        Value::Array(items) => items.iter().flat_map(hosts).collect(),
+        Value::Object(map) => {
+            let own = map.get("custom_host").and_then(Value::as_str);
+            own.into_iter().chain(map.values().flat_map(hosts)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn is_sealed(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.starts_with(bus::seal::PREFIX))
 }
@@ -354,6 +381,12 @@ fn document(given: &Value) -> Result<Value, Refusal> {
 /// The document as it is stored: complete, understood, credentials sealed.
 fn checked(call: &Call<'_>, given: &Value, old: Option<&Value>) -> Result<Value, Refusal> {
     let mut document = document(given)?;
+    if let Some(host) = old.filter(|_| keeps_some(&document)).and_then(|old| new_host(&document, old)) {
+        let message = format!(
+            "`config`: `***` keeps a credential, and none goes to the new host `{host}` unseen; write it in full"
+        );
+        return Err(Refusal::invalid("config", message));
+    }
     unmask(&mut document, old);
     check(call, &document)?;
     let mut masked = false;

@@ -5,11 +5,13 @@ use domain::policy::{Identity, Key};
 use domain::{Policy, Registry, Slug, Timestamp, Workspace};
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, Plan, in_both_envelopes};
+use crate::answer::{Answer, Plan};
 use crate::call::{Call, Caller, Query};
 use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::routes::{self, Needs, ROUTES};
+
+mod spellings;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -490,79 +492,43 @@ fn the_document_has_every_route_and_resolves() {
 }
 
 #[test]
-fn what_portkeys_clients_name_twice_may_be_said_twice_but_not_otherwise() {
+fn whoever_may_change_an_account_or_a_config_may_not_read_its_credential() {
     let mut world = World::new();
-    let config = json!({ "name": "a", "slug": "a", "config": { "provider": "here" } });
-    world.done("POST", "/v1/configs", &config, None);
-    world.done("PUT", "/v1/configs/pc-a", &json!({ "slug": "pc-a", "name": "b" }), None);
-    let refusal = world.refused("PUT", "/v1/configs/pc-a", &json!({ "slug": "pc-b", "name": "b" }), None);
-    assert_eq!((refusal.status, refusal.param.as_deref()), (400, Some("slug")));
-    let key = json!({ "type": "workspace", "sub-type": "service", "name": "k", "scopes": ["configs.read"] });
-    let plan = world.done("POST", "/v1/api-keys/workspace/service", &key, None);
-    let place = format!("/v1/api-keys/{}", plan.subject.id);
-    world.done("PUT", &place, &json!({ "id": plan.subject.id, "name": "l" }), None);
-    for (method, path, body, param) in [
-        ("POST", "/v1/api-keys/organisation/service", key.clone(), "type"),
-        ("POST", "/v1/api-keys/workspace/user", key.clone(), "sub-type"),
-        ("POST", "/v1/api-keys/workspace/service", json!({ "name": "k", "id": "mine" }), "id"),
-        ("PUT", &place, json!({ "id": "other" }), "id"),
-        ("PUT", &place, json!({ "sub-type": "user" }), "sub-type"),
-        ("POST", "/v1/admin/workspaces", json!({ "name": "w", "users": ["u"] }), "users"),
-    ] {
-        let refusal = world.refused(method, path, &body, None);
-        assert_eq!((refusal.status, refusal.param.as_deref()), (400, Some(param)), "{path} {body}");
-    }
-    world.done("POST", "/v1/admin/workspaces", &json!({ "name": "w", "users": [] }), None);
+    let member = world.key("workspace/service", "acme", &["*"]);
+    let key = json!({ "name": "a", "slug": "a", "provider": "here", "key": "sk-1" });
+    world.done("POST", "/v1/virtual-keys", &key, Some(&member));
+    let elsewhere = json!({ "custom_host": "https://elsewhere.example.com/v1" });
+    let refusal = world.refused("PUT", "/v1/virtual-keys/a", &elsewhere, Some(&member));
+    assert_eq!((refusal.status, refusal.param.as_deref()), (400, Some("custom_host")), "{refusal:?}");
+    let with_key = json!({ "custom_host": "https://elsewhere.example.com/v1", "key": "sk-2" });
+    world.done("PUT", "/v1/virtual-keys/a", &with_key, Some(&member));
+    // A copy of another's account is no way around it.
+    let copy = json!({ "name": "p", "slug": "p", "integration_id": "a" });
+    world.done("POST", "/v1/providers", &copy, Some(&member));
+    let moved = json!({ "custom_host": "https://third.example.com/v1" });
+    assert_eq!(world.refused("PUT", "/v1/virtual-keys/p", &moved, Some(&member)).status, 400);
+    world.done("PUT", "/v1/virtual-keys/p", &json!({ "custom_host": null }), Some(&member));
+
+    let config = json!({ "name": "c", "slug": "c", "config": { "provider": "here", "api_key": "sk-1" } });
+    world.done("POST", "/v1/configs", &config, Some(&member));
+    let document = |key: &str| {
+        json!({
+            "config": { "provider": "here", "api_key": key, "custom_host": "https://elsewhere.example.com/v1" },
+        })
+    };
+    let refusal = world.refused("PUT", "/v1/configs/pc-c", &document("***"), Some(&member));
+    assert!(refusal.message.contains("https://elsewhere.example.com/v1"), "{refusal:?}");
+    world.done("PUT", "/v1/configs/pc-c", &document("sk-2"), Some(&member));
+    world.done("PUT", "/v1/configs/pc-c", &document("***"), Some(&member));
 }
 
 #[test]
-fn both_spellings_are_understood() {
+fn the_workers_environment_belongs_to_the_whole_installation() {
     let mut world = World::new();
-    for (slug, field) in [("a", "is_default"), ("b", "isDefault")] {
-        let body = json!({ "name": slug, "slug": slug, "config": { "provider": "here" }, field: 1 });
-        world.done("POST", "/v1/configs", &body, None);
-        assert_eq!(
-            world.found(&format!("/v1/configs/pc-{slug}"), None)["data"]["is_default"],
-            true,
-            "{field}"
-        );
-    }
-    world.done("PUT", "/v1/configs/pc-a", &json!({ "is_default": true }), None);
-    let both = json!({ "isDefault": true, "is_default": false });
-    assert_eq!(world.refused("PUT", "/v1/configs/pc-a", &both, None).param.as_deref(), Some("is_default"));
-    for query in ["page_size=1&current_page=1", "pageSize=1&currentPage=1"] {
-        let page = world.found(&format!("/v1/configs?{query}"), None);
-        assert_eq!((&page["total"], page["data"].as_array().unwrap().len()), (&json!(2), 1), "{query}");
-        assert_eq!(page["data"][0]["slug"], "pc-b", "{query}");
-    }
-    let named = world.found("/v1/admin/workspaces?name=AC", None);
-    assert_eq!((&named["total"], &named["data"][0]["slug"]), (&json!(1), &json!("acme")));
-    assert_eq!(world.found("/v1/admin/workspaces?exact_name=ac", None)["total"], 0);
-    let azure = json!({
-        "name": "v", "slug": "v", "provider": "here", "key": "k",
-        "apiVersion": "2024-10-21", "resourceName": "res", "deploymentName": "dep",
-    });
-    world.done("POST", "/v1/virtual-keys", &azure, None);
-    let options = json!({ "api_version": "2024-10-21", "resource_name": "res", "deployment_id": "dep" });
-    assert_eq!(world.found("/v1/virtual-keys/v", None)["data"]["options"], options);
-    for (kind, total) in [("workspace", 1), ("all", 1), ("organisation", 0)] {
-        assert_eq!(world.found(&format!("/v1/integrations?type={kind}"), None)["total"], total, "{kind}");
-    }
-    let refusal = world.refused("GET", "/v1/integrations?type=mine", &Value::Null, None);
-    assert_eq!(refusal.param.as_deref(), Some("type"));
-}
-
-#[test]
-fn an_entitys_fields_are_under_data_and_at_the_top() {
-    let mut world = World::new();
-    let config = json!({ "name": "a", "slug": "a", "config": { "provider": "here" } });
-    let mut reply = world.done("POST", "/v1/configs", &config, None).reply;
-    in_both_envelopes(&mut reply);
-    for field in ["id", "slug", "version_id", "config"] {
-        assert!(!reply[field].is_null() && reply[field] == reply["data"][field], "{field}: {reply}");
-    }
-    let mut list = world.found("/v1/configs", None);
-    let before = list.clone();
-    in_both_envelopes(&mut list);
-    assert_eq!(list, before, "a list's data is no entity");
+    let member = world.key("workspace/service", "acme", &["*"]);
+    let body = json!({ "name": "a", "provider": "here", "secret": { "env": "LLM_KEY" } });
+    let refusal = world.refused("POST", "/v1/virtual-keys", &body, Some(&member));
+    assert_eq!((refusal.status, refusal.param.as_deref()), (403, Some("secret")), "{refusal:?}");
+    let administrator = world.key("organisation/service", "default", &["*"]);
+    world.done("POST", "/v1/virtual-keys", &body, Some(&administrator));
 }

@@ -226,7 +226,7 @@ impl Bus {
         let time = time.and_then(|t| t.format(&time::format_description::well_known::Rfc3339).ok());
         let Some(time) = time else { return Ok(None) };
         let question = json!({ "start_time": time, "next_by_subj": subject, "batch": 1 });
-        let found = self.direct(BUCKET_STREAM, &question).await?;
+        let (found, _) = self.direct(BUCKET_STREAM, &question).await?;
         Ok(found.first().map(|message| message.sequence))
     }
 
@@ -242,8 +242,8 @@ impl Bus {
         let mut from = start;
         loop {
             let question = json!({ "seq": from, "next_by_subj": subject, "batch": WINDOW });
-            let batch = self.direct(BUCKET_STREAM, &question).await?;
-            let full = batch.len() as u64 == WINDOW;
+            let (batch, more) = self.direct(BUCKET_STREAM, &question).await?;
+            let more = more && !batch.is_empty();
             for Direct { sequence, payload, .. } in batch {
                 if sequence >= end {
                     return Ok(entries);
@@ -254,7 +254,7 @@ impl Bus {
                     Err(err) => tracing::error!(%err, sequence, "an audit entry cannot be read"),
                 }
             }
-            if !full || from >= end {
+            if !more || from >= end {
                 return Ok(entries);
             }
         }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::object_store::GetErrorKind;
+use async_nats::jetstream::object_store::{GetErrorKind, InfoErrorKind};
 use bytes::Bytes;
 use domain::{BodyRef, RequestId};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
+use crate::state::ReadError;
 use crate::{Bus, subject};
 
 /// Why a body could not be stored or fetched.
@@ -70,6 +71,17 @@ impl Bus {
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
             self.wait_up().await;
+        }
+    }
+
+    /// Whether a body is stored under that name.
+    pub(crate) async fn is_stowed(&self, object: &str) -> Result<bool, ReadError> {
+        let store = self.js.get_object_store(subject::BODY_BUCKET).await;
+        let store = store.map_err(|err| ReadError::new(subject::BODY_BUCKET, err))?;
+        match store.info(object).await {
+            Ok(info) => Ok(!info.deleted),
+            Err(err) if err.kind() == InfoErrorKind::NotFound => Ok(false),
+            Err(err) => Err(ReadError::new(object, err)),
         }
     }
 

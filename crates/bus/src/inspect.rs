@@ -1,6 +1,6 @@
 //! Looking at what is on the bus, for people and for housekeeping.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{DirectGetErrorKind, RawMessageErrorKind};
@@ -184,6 +184,11 @@ impl Bus {
     /// A request goes to where it came from; a call or a failed attempt goes to the routers, who decide anew.
     pub async fn redrive(&self, letter: &Lying) -> Result<(), RedriveError> {
         let subject = letter.header(work::DEAD_SUBJECT).ok_or(RedriveError::NoSubject)?.to_owned();
+        for object in bodies_of(letter) {
+            if !self.is_stowed(&object).await? {
+                return Err(RedriveError::BodyGone(object));
+            }
+        }
         match Envelope::decode(&letter.payload) {
             Ok((envelope, body, failed)) => self.redrive_envelope(envelope, &body, &failed).await?,
             Err(_) => self.redrive_as_it_was(letter, subject).await?,
@@ -210,14 +215,14 @@ impl Bus {
     async fn redrive_as_it_was(&self, letter: &Lying, subject: String) -> Result<(), RedriveError> {
         let mut headers = Headers::new();
         for (name, value) in letter.headers() {
-            let ours = [domain::headers::REASON, work::DEAD_SUBJECT];
+            let ours = [domain::headers::REASON, work::DEAD_SUBJECT, work::DEAD_REQUEST];
             if !ours.iter().any(|o| o.eq_ignore_ascii_case(&name)) {
                 headers.insert(name.as_str(), value.as_str());
             }
         }
-        let chosen = letter.header(domain::headers::REQUEST_ID).and_then(|id| RequestId::parse(id).ok());
-        if let Some(request) = chosen {
-            self.take_back(&Workspace::default(), &request).await?;
+        let named = letter.header(work::DEAD_REQUEST).or_else(|| letter.header(domain::headers::REQUEST_ID));
+        if let Some(request) = named.and_then(|id| RequestId::parse(id).ok()) {
+            self.take_back(&request.workspace(), &request).await?;
         }
         self.put(Put::new(subject, letter.payload.clone()).headers(headers)).await?;
         Ok(())
@@ -233,17 +238,19 @@ impl Bus {
     }
 
     /// Deletes stored bodies that nobody can ask for any more: their request has ended and its outcome is forgotten,
-    /// or it ended and they are not its answer. Returns how many.
-    pub async fn forget_bodies(&self) -> anyhow::Result<usize> {
+    /// or it ended and they are neither its answer nor part of a dead letter. Returns how many. Younger ones may belong
+    /// to what is being written right now.
+    pub async fn forget_bodies(&self, older_than: Duration) -> anyhow::Result<usize> {
         let store = self.js.get_object_store(subject::BODY_BUCKET).await?;
         let mut objects = store.list().await?;
         let (now, mut forgotten) = (self.clock().now(), 0);
+        let mut in_letters = None;
         while let Some(object) = objects.try_next().await? {
             let stored_at = object.modified.map_or(0, |t| t.unix_timestamp_nanos() / 1_000_000);
             let age = now.since(Timestamp(u64::try_from(stored_at).unwrap_or(0)));
             let Some((request, part)) = object.name.split_once('.') else { continue };
             let Ok(request) = RequestId::parse(request) else { continue };
-            let stored = self.result(&Workspace::default(), &request).await?;
+            let stored = self.result(&request.workspace(), &request).await?;
             let needed = match stored.as_ref().map(|s| &s.record) {
                 Some(Record::Final(outcome)) => {
                     matches!(&outcome.body, BodyRef::Stored { object: o, .. } if *o == object.name)
@@ -252,12 +259,28 @@ impl Bus {
                 // Before the end there is no outcome yet; afterwards an answer without one is forgotten.
                 None => part != "answer" || age < self.options().result_ttl,
             };
-            if !needed && age > Duration::from_secs(60) {
+            if needed || age < older_than {
+                continue;
+            }
+            if in_letters.is_none() {
+                in_letters = Some(self.bodies_of_letters().await?);
+            }
+            if in_letters.as_ref().is_some_and(|kept| !kept.contains(&object.name)) {
                 store.delete(&object.name).await?;
                 forgotten += 1;
             }
         }
         Ok(forgotten)
+    }
+
+    /// The stored bodies that dead letters refer to.
+    async fn bodies_of_letters(&self) -> Result<HashSet<String>, ReadError> {
+        let (mut from, mut found) = (1, HashSet::new());
+        while let Some(letter) = self.next_lying(subject::DEAD_STREAM, subject::DEAD_ALL, from).await? {
+            from = letter.sequence + 1;
+            found.extend(bodies_of(&letter));
+        }
+        Ok(found)
     }
 
     /// Deletes what idles: consumers of a target that had nothing to do for `idle`. Returns the targets dropped.
@@ -293,6 +316,9 @@ pub enum RedriveError {
     /// It does not say where it came from.
     #[error("the letter does not say which subject it came from")]
     NoSubject,
+    /// The request's large body has been forgotten.
+    #[error("the request's body `{0}` is not stored any more; delete the letter instead of redriving it")]
+    BodyGone(String),
     /// The request has been answered meanwhile.
     #[error("the request has been answered meanwhile; delete the letter instead of redriving it")]
     Answered,
@@ -302,6 +328,19 @@ pub enum RedriveError {
     /// Something could not be read or deleted.
     #[error(transparent)]
     Read(#[from] ReadError),
+}
+
+/// The stored bodies that a dead letter refers to.
+fn bodies_of(letter: &Lying) -> Vec<String> {
+    let in_header = letter.header(domain::headers::BODY).and_then(|text| text.split_once(';'));
+    let in_header = in_header.map(|(object, _)| object.to_owned());
+    let envelope = Envelope::decode(&letter.payload).ok().map(|(envelope, ..)| envelope);
+    let in_envelope = envelope.into_iter().flat_map(|e| [Some(e.body), e.failed.map(|failed| failed.body)]);
+    let stored = in_envelope.flatten().filter_map(|body| match body {
+        BodyRef::Stored { object, .. } => Some(object),
+        BodyRef::Inline { .. } => None,
+    });
+    in_header.into_iter().chain(stored).collect()
 }
 
 fn consumer_report(info: async_nats::jetstream::consumer::Info) -> ConsumerReport {

@@ -23,6 +23,9 @@ const BATCH: usize = 1000;
 /// How often it is checked that no change was missed.
 const RECHECK: Duration = Duration::from_secs(30);
 
+/// The same after it could not be asked, as while the broker starts.
+const RETRY: Duration = Duration::from_millis(500);
+
 /// Longest wait for the next record of a batch.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -128,14 +131,15 @@ impl Bus {
             };
             let epoch = self.epoch();
             // Subscribed first, so that nothing falls between what is read and what comes.
-            self.catch_up(&view).await;
+            let mut caught_up = self.catch_up(&view).await;
             loop {
+                let pause = if caught_up { RECHECK } else { RETRY };
                 let message = tokio::select! {
                     () = stop.cancelled() => return,
                     message = live.next() => message,
                     () = self.reconnected(epoch) => break,
-                    () = tokio::time::sleep(RECHECK) => {
-                        self.catch_up(&view).await;
+                    () = tokio::time::sleep(pause) => {
+                        caught_up = self.catch_up(&view).await;
                         continue;
                     }
                 };
@@ -147,14 +151,15 @@ impl Bus {
                     }
                     // The audit entry of a change has a sequence of its own, so that there is a gap before most changes.
                     (Some(sequence), Some(_)) => {
-                        if !self.policy_reached(&view, sequence, PATIENCE).await {
+                        caught_up = self.policy_reached(&view, sequence, PATIENCE).await;
+                        if !caught_up {
                             warn!(
                                 sequence,
                                 "the broker does not have a change that it told of; trying again later"
                             );
                         }
                     }
-                    _ => self.catch_up(&view).await,
+                    _ => caught_up = self.catch_up(&view).await,
                 }
             }
         }
@@ -181,44 +186,50 @@ impl Bus {
         true
     }
 
-    async fn catch_up(&self, view: &PolicyView) {
-        if let Err(err) = self.read_policy_after(view).await {
+    /// False: the broker could not be asked.
+    async fn catch_up(&self, view: &PolicyView) -> bool {
+        let read = self.read_policy_after(view).await;
+        if let Err(err) = &read {
             warn!(%err, "keeping the policy as it was");
         }
+        read.is_ok()
     }
 
     /// Applies every record after the last one applied.
     async fn read_policy_after(&self, view: &PolicyView) -> Result<(), ReadError> {
         loop {
-            let batch = self.policy_batch(view.applied() + 1).await?;
-            let full = batch.len() == BATCH;
+            let (batch, more) = self.policy_batch(view.applied() + 1).await?;
+            if batch.is_empty() {
+                return Ok(());
+            }
             for record in batch {
                 view.apply(&record.key, record.sequence, &record.payload);
             }
-            if !full {
+            if !more {
                 return Ok(());
             }
         }
     }
 
-    /// The records from a sequence on, in order, at most [`BATCH`].
-    async fn policy_batch(&self, from: u64) -> Result<Vec<PolicyRecord>, ReadError> {
+    /// The records from a sequence on, in order, at most [`BATCH`], and whether there are more. The broker also ends a
+    /// batch early, by its bytes.
+    async fn policy_batch(&self, from: u64) -> Result<(Vec<PolicyRecord>, bool), ReadError> {
         let question =
             serde_json::json!({ "seq": from, "next_by_subj": subject::POLICY_ALL, "batch": BATCH });
-        let found = self.direct(BUCKET_STREAM, &question).await?;
+        let (found, more) = self.direct(BUCKET_STREAM, &question).await?;
         let record = |message: Direct| {
             let key = subject::parse_policy(&message.subject)?.to_owned();
             Some(PolicyRecord { key, sequence: message.sequence, payload: message.payload })
         };
-        Ok(found.into_iter().filter_map(record).collect())
+        Ok((found.into_iter().filter_map(record).collect(), more))
     }
 
-    /// Messages of a stream, as a direct question of several asks for them.
+    /// Messages of a stream, as a direct question of several asks for them, and whether there are more after them.
     pub(crate) async fn direct(
         &self,
         stream: &str,
         question: &serde_json::Value,
-    ) -> Result<Vec<Direct>, ReadError> {
+    ) -> Result<(Vec<Direct>, bool), ReadError> {
         let failed = |reason: String| ReadError::new(stream, reason);
         let inbox = self.client.new_inbox();
         let mut answers =
@@ -234,7 +245,11 @@ impl Bus {
             let answer = answer.ok_or_else(|| failed("connection closed".to_owned()))?;
             match answer.status {
                 // End of the batch, and nothing from there on.
-                Some(status) if [204, 404].contains(&status.as_u16()) => return Ok(found),
+                Some(status) if [204, 404].contains(&status.as_u16()) => {
+                    let left = header(answer.headers.as_ref(), "Nats-Num-Pending");
+                    let more = left.and_then(|text| text.parse().ok()).is_some_and(|left: u64| left > 0);
+                    return Ok((found, more));
+                }
                 Some(status) if status != StatusCode::OK => {
                     return Err(failed(answer.description.unwrap_or_else(|| status.to_string())));
                 }

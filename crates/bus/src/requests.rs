@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::event::End;
 use domain::operation::Class;
+use domain::outcome::Kind;
 use domain::{
     Attempt, Envelope, Event, Frame, Lane, Operation, Outcome, Record, ReplyTo, RequestId, Workspace,
 };
@@ -276,6 +277,10 @@ impl Bus {
         let ((), reported) =
             tokio::join!(self.answer_unless(how.gateway_told, envelope, outcome, body), self.report(&event));
         reported?;
+        if outcome.kind == Kind::Dead {
+            // Its dead letter refers to the bodies.
+            return Ok(());
+        }
         self.discard(&envelope.body).await;
         if let Some(failed) = envelope.failed.as_ref().filter(|f| f.body != outcome.body) {
             self.discard(&failed.body).await;

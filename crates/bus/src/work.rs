@@ -303,24 +303,28 @@ async fn hand_back(bus: &Bus, mut inflow: async_nats::Subscriber) {
 impl Bus {
     /// Puts a message aside for an operator, whole, with the reason. Acknowledge the original afterwards.
     ///
-    /// Headers that may hold what must not be kept are left out by the caller through `keep`.
+    /// `keep` says what is kept of a header's value: what must not be is withheld, or left out (None). `more` is said
+    /// besides.
     pub async fn dead_letter(
         &self,
         stage: &str,
         delivery: &Delivery,
         reason: &str,
-        keep: impl Fn(&str) -> bool,
+        keep: impl Fn(&str, &str) -> Option<String>,
+        more: &[(&str, &str)],
     ) -> Result<u64, PutError> {
         let mut headers = Headers::new();
         for (name, values) in delivery.headers().into_iter().flat_map(Headers::iter) {
             let text: &str = name.as_ref();
             // The broker's own headers would act again on the copy.
             if !text.to_ascii_lowercase().starts_with("nats-")
-                && keep(text)
-                && let Some(value) = values.last()
+                && let Some(value) = values.last().and_then(|value| keep(text, value.as_str()))
             {
                 headers.insert(text, value.as_str());
             }
+        }
+        for (name, value) in more {
+            headers.insert(*name, *value);
         }
         headers.insert(domain::headers::REASON, one_line(reason).as_str());
         headers.insert(DEAD_SUBJECT, delivery.subject());
@@ -331,6 +335,9 @@ impl Bus {
 
 /// Header of dead letters: the subject the message came from.
 pub const DEAD_SUBJECT: &str = "Pointsman-Subject";
+
+/// Header of dead letters that were requests: the whole id under which the request ended.
+pub const DEAD_REQUEST: &str = "Pointsman-Dead-Request";
 
 /// Header values cannot hold line breaks.
 pub(crate) fn one_line(text: &str) -> String {

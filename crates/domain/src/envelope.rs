@@ -211,6 +211,9 @@ pub struct Envelope {
     /// Header values that fill or beat the config's.
     #[serde(default)]
     pub routing: HeaderOptions,
+    /// The body holds `provider` or `config`, which no provider is to see.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub options_in_body: bool,
     /// Sealed JSON object of caller headers that some target wants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<String>,

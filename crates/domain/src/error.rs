@@ -128,6 +128,14 @@ impl ApiError {
         self
     }
 
+    /// The JSON body in OpenAI's shape and no other.
+    pub fn openai_body(&self) -> Vec<u8> {
+        let body = json!({"error": {
+            "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
+        }});
+        body.to_string().into_bytes()
+    }
+
     /// The JSON body that callers get. Portkey's clients read the outer fields, OpenAI's the inner ones.
     pub fn body(&self) -> Vec<u8> {
         let mut body = json!({

@@ -65,6 +65,10 @@ pub struct Facts {
     pub stream: bool,
     /// Whether the caller asked for token counts at the end of the stream.
     pub include_usage: bool,
+    /// A provider named in the body instead of a header.
+    pub provider: Option<String>,
+    /// A config in the body instead of a header: JSON text, or the id of a stored one.
+    pub config: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +85,10 @@ struct Fields<'a> {
     prompt: Option<&'a RawValue>,
     #[serde(borrow)]
     input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    provider: Option<&'a RawValue>,
+    #[serde(borrow)]
+    config: Option<&'a RawValue>,
 }
 
 impl Facts {
@@ -101,11 +109,30 @@ impl Facts {
             model: fields.model.map(model).transpose()?.flatten(),
             stream,
             include_usage: stream && fields.stream_options.is_some_and(asks_for_usage),
+            // Objects of that name are some provider's own.
+            provider: fields.provider.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+            config: fields.config.and_then(config_in_body),
         })
     }
 }
 
+/// A config that is one by its looks: the id of a stored one, or an object with a key of ours.
+fn config_in_body(raw: &RawValue) -> Option<String> {
+    let text = raw.get();
+    if let Ok(id) = serde_json::from_str::<String>(text) {
+        return id.starts_with("pc-").then_some(id);
+    }
+    let document: Map<String, Value> = serde_json::from_str(text).ok()?;
+    let ours = ["strategy", "targets", "provider", "virtual_key", "retry", "override_params", "passthrough"];
+    ours.iter().any(|key| document.contains_key(*key)).then(|| text.to_owned())
+}
+
 impl Facts {
+    /// Whether the body holds options of ours that no provider should see.
+    pub fn has_options(&self) -> bool {
+        self.provider.is_some() || self.config.is_some()
+    }
+
     /// The model, if it names its provider too, as in `@openai-prod/gpt-4o`.
     pub fn model_with_provider(&self) -> Option<String> {
         self.model.clone().filter(|model| names_its_provider(model).is_some())
@@ -216,7 +243,10 @@ mod tests {
         let body =
             br#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true},"x":1}"#;
         let facts = Facts::read(Operation::Chat, body).unwrap();
-        assert_eq!(facts, Facts { model: Some("m".into()), stream: true, include_usage: true });
+        assert_eq!(
+            facts,
+            Facts { model: Some("m".into()), stream: true, include_usage: true, ..Facts::default() }
+        );
     }
 
     #[track_caller]
@@ -255,5 +285,20 @@ mod tests {
             Some("stream"),
             "not streamed",
         );
+    }
+
+    #[test]
+    fn options_of_ours_are_told_from_fields_of_providers() {
+        let read = |more: &str| {
+            let body = format!(r#"{{"model":"m","messages":[],{more}}}"#);
+            let facts = Facts::read(Operation::Chat, body.as_bytes()).unwrap();
+            (facts.provider, facts.config)
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(read(r#""provider":"groq""#), (some("groq"), None));
+        assert_eq!(read(r#""config":"pc-chat""#), (None, some("pc-chat")));
+        assert_eq!(read(r#""config":{"retry":{"attempts":2}}"#), (None, some(r#"{"retry":{"attempts":2}}"#)));
+        assert_eq!(read(r#""provider":{"order":["a"]},"config":{"voice":"x"}"#), (None, None));
+        assert_eq!(read(r#""config":"fast""#), (None, None));
     }
 }

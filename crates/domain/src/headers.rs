@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::config::{HeaderOptions, Profile};
+use crate::config::{HeaderOptions, Profile, clear_credential};
 use crate::time::{Timestamp, parse_duration};
-use crate::{ApiError, ConfigSource, RequestId, Slug};
+use crate::{ApiError, ConfigSource, Facts, RequestId, Slug};
 
 /// The request's id, chosen by the producer: 1 to 64 letters, digits, `-`, `_`.
 pub const REQUEST_ID: &str = "Pointsman-Request-Id";
@@ -184,6 +184,29 @@ impl Options {
             traceparent: text(TRACEPARENT),
             trace_id: text(TRACE_ID),
         })
+    }
+}
+
+impl Options {
+    /// Takes provider and config from the body where no header names them.
+    ///
+    /// Errors are 400s: a config in the body that is none, or that holds a credential, which bodies do not hide.
+    pub fn fill(&mut self, facts: &Facts) -> Result<(), ApiError> {
+        if let (None, Some(text)) = (&self.config, &facts.config) {
+            let document = serde_json::from_str(text).unwrap_or_default();
+            if let Some(path) = clear_credential(&document) {
+                let message = format!(
+                    "`{path}` in the body holds a credential in clear; name a virtual key, or send the config as the \
+                     header `x-portkey-config`, where it is sealed"
+                );
+                return Err(ApiError::bad_request("config", "credential_in_clear", message));
+            }
+            self.config = Some(config("config", text, None)?);
+        }
+        if self.routing.provider.is_none() {
+            self.routing.provider.clone_from(&facts.provider);
+        }
+        Ok(())
     }
 }
 

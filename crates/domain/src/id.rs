@@ -104,6 +104,12 @@ impl RequestId {
         Self(format!("{workspace}{SCOPE}{}", self.local()))
     }
 
+    /// The workspace it belongs to.
+    pub fn workspace(&self) -> Workspace {
+        let named = self.0.split_once(SCOPE).and_then(|(workspace, _)| Workspace::parse(workspace).ok());
+        named.unwrap_or_default()
+    }
+
     /// What the caller knows it by.
     pub fn local(&self) -> &str {
         self.0.split_once(SCOPE).map_or(&self.0, |(_, local)| local)

@@ -84,6 +84,9 @@ impl Intake<'_> {
         let visible = |name: &str| if self.is_internal(name) { None } else { get(name) };
         let mut asked = Asked::read(visible)?;
         asked.asynchronous |= self.asynchronous;
+        if let Ok(facts) = &self.facts {
+            asked.fill(facts)?;
+        }
         asked.routing.model = self.facts.as_ref().ok().and_then(Facts::model_with_provider);
         let (limit, deadline) = self.limit(&asked)?;
         let lane = self.lane(visible(headers::LANE), asked.asynchronous)?;
@@ -234,7 +237,8 @@ impl Intake<'_> {
 fn parse(chosen: &Chosen, asked: &Asked, shortest_cooldown: Duration) -> Result<Option<Config>, ApiError> {
     let config = match chosen {
         Chosen::Inline(text) => Config::parse(text, &asked.routing),
-        Chosen::Stored(version) => Config::parse(&version.document.to_string(), &asked.routing),
+        Chosen::Stored(version) => Config::parse(&version.document.to_string(), &asked.routing)
+            .and_then(|config| config.check_hosts(&asked.routing).map(|()| config)),
         Chosen::Headers => Config::from_headers(&asked.routing),
         Chosen::Route | Chosen::Unseen(_) => return Ok(None),
     };
@@ -268,6 +272,7 @@ impl Order {
             forward: self.asked.forward.clone(),
             metadata: self.asked.metadata.clone(),
             seen: std::collections::BTreeMap::new(),
+            options_in_body: false,
             traceparent: self.asked.traceparent.clone(),
             trace_id: self.asked.trace_id.clone(),
             attempts: Vec::new(),

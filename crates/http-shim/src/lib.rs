@@ -78,8 +78,8 @@ async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<B
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let (label, response) = match routes::find(&method, uri.path()) {
         Ok(Route::Ask(operation)) => (operation.as_str(), http_door::ask(&gateway, operation, request).await),
-        Ok(Route::Models) => ("models", models::list(&gateway.ctx.registry())),
-        Ok(Route::Model(id)) => ("models", models::one(&gateway.ctx.registry(), &id)),
+        Ok(Route::Models) => ("models", listed(&gateway, &request, models::list)),
+        Ok(Route::Model(id)) => ("models", listed(&gateway, &request, |known| models::one(known, &id))),
         Ok(Route::Request(id)) => ("requests", requests::show(&gateway, id, request.headers()).await),
         Ok(Route::Answer(id)) => ("requests", requests::result(&gateway, id, request.headers()).await),
         Ok(Route::Cancel(id)) => ("requests", requests::cancel(&gateway, id, request.headers()).await),
@@ -92,6 +92,19 @@ async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<B
     let status = response.status().as_str().to_owned();
     metrics::counter!(metric::HTTP_ANSWERS, "operation" => label, "status" => status).increment(1);
     response
+}
+
+/// Models, for whoever may ask one or list them.
+fn listed(
+    gateway: &Gateway,
+    request: &Request<Incoming>,
+    show: impl FnOnce(&domain::Registry) -> Response<Body>,
+) -> Response<Body> {
+    let get = |name: &str| http_door::text(request.headers(), name);
+    match gateway.allow("models.list", &get).or_else(|_| gateway.admit(&get)) {
+        Ok(_) => show(&gateway.ctx.registry()),
+        Err(err) => answer::error(&err),
+    }
 }
 
 fn missed(miss: &Miss, method: &http::Method, path: &str) -> Response<Body> {

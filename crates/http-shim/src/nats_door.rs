@@ -182,7 +182,7 @@ async fn accepted(question: &Question, request: &RequestId) {
     set(&mut told, headers::STATUS, "202");
     set(&mut told, "Content-Type", "application/json");
     set(&mut told, headers::FINAL, "true");
-    let body = serde_json::json!({ "id": request, "status": "accepted" }).to_string();
+    let body = serde_json::json!({ "id": request.local(), "status": "accepted" }).to_string();
     question.answer(told, Bytes::from(body)).await;
 }
 

@@ -152,7 +152,7 @@ impl Answer {
             status: StatusCode::from_u16(err.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             content_type: JSON,
             retry_after: None,
-            content: Content::Whole(err.body().into()),
+            content: Content::Whole(err.openai_body().into()),
             input_tokens: 0,
             output_tokens: 0,
         }

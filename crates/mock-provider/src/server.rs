@@ -215,7 +215,7 @@ fn ok(body: impl Into<bytes::Bytes>) -> Response<Body> {
 }
 
 fn refuse(err: &ApiError) -> Response<Body> {
-    let mut response = ok(err.body());
+    let mut response = ok(err.openai_body());
     *response.status_mut() = StatusCode::from_u16(err.status).unwrap_or(StatusCode::BAD_REQUEST);
     response
 }

@@ -10,13 +10,12 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::cli::Gateway;
+use crate::datadir::ADMIN_KEY;
 use crate::ready::Ready;
 use crate::settings::Settings;
 
 /// The environment variable that holds the key to show.
-const KEY_VARIABLE: &str = "POINTSMAN_KEY";
-/// The file in the data directory that holds an administrator's key.
-const KEY_FILE: &str = "admin.key";
+pub(crate) const KEY_VARIABLE: &str = "POINTSMAN_KEY";
 /// The header that names the workspace of a request.
 const WORKSPACE: &str = "x-pointsman-workspace";
 /// Entries asked for at once: the most that the API gives.
@@ -57,7 +56,12 @@ impl Api {
             .timeout(Duration::from_secs(30))
             .build()
             .context("set up an HTTP client")?;
-        Ok(Self { base, key: key(gateway, settings, env)?, workspace: gateway.workspace.clone(), client })
+        Ok(Self {
+            base,
+            key: key(gateway.key_file.as_deref(), settings, env)?,
+            workspace: gateway.workspace.clone(),
+            client,
+        })
     }
 
     /// The same gateway in the name of another workspace.
@@ -196,7 +200,7 @@ impl Api {
         }
         let hint = match status {
             StatusCode::UNAUTHORIZED if self.key.is_none() => {
-                format!(" (show a key with --key-file, {KEY_VARIABLE}, or {KEY_FILE} in the data directory)")
+                format!(" (show a key with --key-file, {KEY_VARIABLE}, or {ADMIN_KEY} in the data directory)")
             }
             _ => String::new(),
         };
@@ -271,18 +275,19 @@ fn address(gateway: &Gateway, settings: &Settings) -> anyhow::Result<String> {
     Ok(format!("http://{listen}"))
 }
 
-fn key(
-    gateway: &Gateway,
+/// The API key to show: of the file named, of the environment, else the administrator's in the data directory.
+pub(crate) fn key(
+    file: Option<&Path>,
     settings: &Settings,
     env: &BTreeMap<String, String>,
 ) -> anyhow::Result<Option<Zeroizing<String>>> {
-    if let Some(file) = &gateway.key_file {
+    if let Some(file) = file {
         return read_key(file).map(Some);
     }
     if let Some(key) = env.get(KEY_VARIABLE).filter(|key| !key.trim().is_empty()) {
         return Ok(Some(Zeroizing::new(key.trim().to_owned())));
     }
-    let file = settings.data_dir.join(KEY_FILE);
+    let file = settings.data_dir.join(ADMIN_KEY);
     if file.exists() { read_key(&file).map(Some) } else { Ok(None) }
 }
 

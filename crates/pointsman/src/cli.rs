@@ -168,8 +168,11 @@ pub struct Ask {
     /// Gateway to ask; default: the one that runs in the data directory
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// Routing config as inline JSON
-    #[arg(long, value_name = "JSON")]
+    /// File with the API key to show; default: POINTSMAN_KEY, else `admin.key` in the data directory
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Routing config: inline JSON, or the `pc-…` of a stored one
+    #[arg(long, value_name = "CONFIG")]
     pub config: Option<String>,
 }
 

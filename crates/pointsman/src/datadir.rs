@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 const LOCK: &str = "lock";
 const SEALING_KEY: &str = "sealing.key";
 const CLUSTER_SECRET: &str = "cluster.secret";
-const ADMIN_KEY: &str = "admin.key";
+/// Where the text of the first administrator's API key is.
+pub const ADMIN_KEY: &str = "admin.key";
 
 /// A data directory that is ours until this is dropped or the process dies.
 #[derive(Debug)]
@@ -107,12 +108,6 @@ pub fn cluster_secret(data_dir: &Path) -> anyhow::Result<Option<[u8; 32]>> {
         return Ok(None);
     }
     bytes_of(data_dir, CLUSTER_SECRET, "give all processes the same one, or requests are refused").map(Some)
-}
-
-/// The text of the administrator's API key, if it was kept here.
-pub fn admin_key(data_dir: &Path) -> Option<Zeroizing<String>> {
-    let text = std::fs::read_to_string(data_dir.join(ADMIN_KEY)).ok()?;
-    Some(Zeroizing::new(text.trim().to_owned()))
 }
 
 /// 32 bytes in a file of their own; made up at the first call.

@@ -76,7 +76,7 @@ impl Worker {
 
     async fn prepare(&self, task: &Task) -> Result<reqwest::RequestBuilder, NoSecret> {
         let credential = match (&task.call.virtual_key, &task.call.credential) {
-            (Some(named), _) => self.secrets.of(named).await?,
+            (Some(named), _) => self.secrets.of(named, &task.envelope.workspace).await?,
             (None, Some(sealed)) => {
                 let opened = self.secrets.open(sealed);
                 Some(opened.map_err(|err| {

@@ -376,7 +376,7 @@ impl Worker {
 
     async fn put_aside(&self, delivery: &Delivery, reason: &str, task: Option<&Task>) {
         error!(sequence = delivery.sequence, reason, "putting a call aside; see `pointsman dead ls`");
-        let kept = self.ctx.bus().dead_letter(crate::NAME, delivery, reason, |_| true).await;
+        let kept = self.ctx.bus().dead_letter(crate::NAME, delivery, reason, whole, &[]).await;
         if let Err(err) = kept {
             return warn!(%err, "could not put a call aside; trying again later");
         }
@@ -393,6 +393,11 @@ impl Worker {
         }
         delivery.ack().await;
     }
+}
+
+/// A call has no headers that hold secrets.
+fn whole(_: &str, value: &str) -> Option<String> {
+    Some(value.to_owned())
 }
 
 /// A caller who cancels gets nothing more; the status is nginx's for a client that closed its request.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use bus::seal::Keyring;
+use domain::Workspace;
 use domain::envelope::VirtualKeyRef;
 use domain::policy::{Key, Secret, Status, VirtualKey};
 use role::Ctx;
@@ -45,7 +46,11 @@ impl Secrets {
     }
 
     /// The credential that a virtual key has now. None: it needs none.
-    pub(crate) async fn of(&self, named: &VirtualKeyRef) -> Result<Option<Zeroizing<String>>, NoSecret> {
+    pub(crate) async fn of(
+        &self,
+        named: &VirtualKeyRef,
+        asking: &Workspace,
+    ) -> Result<Option<Zeroizing<String>>, NoSecret> {
         let key = self.look_up(named).await?;
         let slug = &named.slug;
         let now = self.ctx.clock().now();
@@ -54,6 +59,10 @@ impl Secrets {
         }
         if key.expires_at.is_some_and(|at| at <= now) {
             return Err(NoSecret::Revoked(format!("virtual key `{slug}` has expired")));
+        }
+        if key.workspace != *asking && !key.workspaces.contains(asking) {
+            let message = format!("virtual key `{slug}` is not shared with workspace `{asking}` any more");
+            return Err(NoSecret::Revoked(message));
         }
         let unreadable = |reason: String| {
             NoSecret::Unreadable(format!(

@@ -2,7 +2,7 @@
 
 use bus::requests::{Ending, Stored};
 use bus::state::Status;
-use bus::work::{Delivery, MAX_DELIVERIES};
+use bus::work::{DEAD_REQUEST, Delivery, MAX_DELIVERIES};
 use bytes::Bytes;
 use domain::facts::{self, Facts};
 use domain::headers::{self, Limit, Options};
@@ -13,11 +13,18 @@ use domain::{
 };
 use domain::{Timestamp, Workspace, outcome};
 use std::sync::Arc;
+use std::time::Duration;
 use telemetry::TraceContext;
 use tracing::{debug, error, warn};
 
 use crate::act::{Router, Trouble};
 use crate::configs::{self, NoConfig};
+
+/// How long the identity in a dead letter is believed.
+const AFTERLIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What stands in a dead letter for a secret.
+const WITHHELD: &str = "withheld";
 
 /// A request that can be routed.
 pub(crate) struct Accepted {
@@ -82,10 +89,17 @@ impl Router {
             ApiError::bad_request("operation", "unknown_operation", err.to_string())
         })?;
         refuse_clear_credentials(delivery)?;
-        let identity = self.identify(delivery)?;
+        let identity = self.twice(|| self.identify(delivery), "03").await?;
+        if let Some(id) = &identity.key
+            && self.ctx.policy().read(|p| p.api_key(id)).is_none()
+        {
+            // A gateway may have heard of it first; its defaults have to count.
+            self.ctx.bus().load_policy(self.ctx.policy()).await.map_err(NoConfig::Unread)?;
+        }
         let mut options = Options::read(|name| delivery.header(name))?;
         let (reference, body) = self.body(delivery).await?;
         let facts = Facts::read(operation, &body)?;
+        options.fill(&facts)?;
         options.routing.model = facts.model_with_provider();
         let (source, config) = self.choose(&identity, &options).await?;
         options.metadata =
@@ -94,13 +108,25 @@ impl Router {
             return Err(facts::missing_model().into());
         }
         let inline = if matches!(reference, BodyRef::Inline { .. }) { body } else { Bytes::new() };
+        let options_in_body = facts.has_options();
         let envelope = self.envelope(delivery, operation, lane, &options, facts, source, reference)?;
         let seen = match delivery.header(headers::SEEN) {
             Some(text) => serde_json::from_str(text).unwrap_or_default(),
             None => headers::seen(config.wanted_headers(), |name| delivery.header(name)),
         };
-        let envelope = Envelope { key: identity.key, seen, ..envelope };
+        let envelope = Envelope { key: identity.key, seen, options_in_body, ..envelope };
         Ok(Accepted { envelope, config, body: inline })
+    }
+
+    /// What is refused for want of a record is looked at again with all that is stored: others may have heard first.
+    async fn twice<T>(&self, look: impl Fn() -> Result<T, ApiError>, missing: &str) -> Result<T, NoConfig> {
+        match look() {
+            Err(err) if err.code.as_deref() == Some(missing) => {
+                self.ctx.bus().load_policy(self.ctx.policy()).await.map_err(NoConfig::Unread)?;
+                Ok(look()?)
+            }
+            seen => Ok(seen?),
+        }
     }
 
     /// The config that counts for the request from now on.
@@ -109,7 +135,8 @@ impl Router {
         identity: &Identity,
         options: &Options,
     ) -> Result<(ConfigSource, Arc<Config>), NoConfig> {
-        let chosen = match self.ctx.policy().read(|p| p.choose_config(identity, options))? {
+        let choose = || self.ctx.policy().read(|p| p.choose_config(identity, options));
+        let chosen = match self.twice(choose, "unknown_config").await? {
             Chosen::Unseen(key) => Chosen::Stored(self.version(&key).await?),
             chosen => chosen,
         };
@@ -123,6 +150,9 @@ impl Router {
             Chosen::Route => providers::resolve::default_config(&self.ctx.registry())?,
         };
         let config = self.configs.parse(&text, &options.routing)?;
+        if chosen == Chosen::Route {
+            config.check_hosts(&options.routing).map_err(|err| ApiError::bad_config(&text, &err))?;
+        }
         configs::check_cooldowns(&config, self.options.shortest_cooldown)?;
         refuse_clear_config(&text)?;
         Ok((ConfigSource::Inline(text), config))
@@ -140,6 +170,16 @@ impl Router {
         };
         let (object, size) = reference.split_once(';').ok_or_else(malformed)?;
         let size = size.parse().map_err(|_| malformed())?;
+        // Whoever names the body of another request would read it, and it would be deleted with this one.
+        let request = self.outline(delivery).request;
+        if object.split_once('.').is_none_or(|(owner, _)| owner != request.as_str()) {
+            let message = format!(
+                "header `{}`: the object is not this request's; store it as `{request}.request` and send `{}`",
+                headers::BODY,
+                headers::REQUEST_ID
+            );
+            return Err(ApiError::bad_request(headers::BODY, "invalid_header", message));
+        }
         let stored = BodyRef::Stored { object: object.to_owned(), size };
         let body = self.ctx.bus().fetch(&stored, Bytes::new()).await;
         let body =
@@ -226,6 +266,7 @@ impl Router {
             forward: None,
             metadata: None,
             seen: std::collections::BTreeMap::new(),
+            options_in_body: false,
             traceparent: None,
             trace_id: None,
             attempts: Vec::new(),
@@ -272,7 +313,7 @@ impl Router {
             };
         }
         let (outcome, body) = Outcome::error(&envelope, outcome::Kind::Refused, err, self.ctx.clock().now());
-        let kept = self.ctx.bus().dead_letter(crate::NAME, delivery, &err.message, harmless).await;
+        let kept = self.keep(delivery, &envelope, &err.message).await;
         if let Err(err) = kept {
             return self.come_back(delivery, &envelope.request, &err).await;
         }
@@ -288,6 +329,25 @@ impl Router {
         }
     }
 
+    /// Keeps a message for an operator. Whoever redrives it asks as the same producer and under the same id.
+    async fn keep(
+        &self,
+        delivery: &Delivery,
+        envelope: &Envelope,
+        reason: &str,
+    ) -> Result<u64, bus::PutError> {
+        let identity = self.identify(delivery).ok();
+        let shown = identity.filter(|who| who.key.is_some() && delivery.header(headers::IDENTITY).is_none());
+        let local = envelope.request.local();
+        let until = self.ctx.clock().now().plus(AFTERLIFE);
+        let said = shown.map(|who| self.options.access.say(&who, local, until));
+        let mut more = vec![(DEAD_REQUEST, envelope.request.as_str())];
+        if let Some(said) = &said {
+            more.extend([(headers::REQUEST_ID, local), (headers::IDENTITY, said)]);
+        }
+        self.ctx.bus().dead_letter(crate::NAME, delivery, reason, kept, &more).await
+    }
+
     /// Keeps a message that cannot be processed, and ends its request.
     pub(crate) async fn put_aside(
         &self,
@@ -297,7 +357,7 @@ impl Router {
         kind: outcome::Kind,
     ) {
         error!(request = %envelope.request, reason, "putting a message aside; see `pointsman dead ls`");
-        let kept = self.ctx.bus().dead_letter(crate::NAME, delivery, reason, harmless).await;
+        let kept = self.keep(delivery, envelope, reason).await;
         if let Err(err) = kept {
             return self.come_back(delivery, &envelope.request, &err).await;
         }
@@ -331,19 +391,18 @@ fn reply(options: &Options) -> ReplyTo {
     }
 }
 
-/// Headers of a dead letter that may be kept: none that can hold a secret.
-pub(crate) fn harmless(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    !matches!(
-        name.as_str(),
-        "authorization"
-            | "api-key"
-            | "x-api-key"
-            | "x-portkey-api-key"
-            | "pointsman-key"
-            | "x-portkey-config"
-            | "pointsman-config"
-    )
+/// What a dead letter keeps of a header. A secret is withheld and not left out: who redrives the letter is refused
+/// again, and does not ask as somebody else or by another config.
+fn kept(name: &str, value: &str) -> Option<String> {
+    let secret = match name.to_ascii_lowercase().as_str() {
+        "authorization" | "api-key" | "x-api-key" | "x-portkey-api-key" | "pointsman-key" => true,
+        "x-portkey-config" | "pointsman-config" if value.trim_start().starts_with('{') => {
+            let document = serde_json::from_str(value).ok();
+            document.is_none_or(|document| domain::config::clear_credential(&document).is_some())
+        }
+        _ => false,
+    };
+    Some(if secret { WITHHELD } else { value }.to_owned())
 }
 
 fn refuse_clear_credentials(delivery: &Delivery) -> Result<(), ApiError> {
@@ -377,5 +436,25 @@ fn refuse_clear_config(text: &str) -> Result<(), ApiError> {
             Err(ApiError::bad_request(&path, "credential_in_clear", message))
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dead_letters_hold_no_secrets_and_everything_else() {
+        for (name, value, expected) in [
+            ("Pointsman-Key", "pm_k1_secret", WITHHELD),
+            ("Authorization", "Bearer sk-1", WITHHELD),
+            ("Pointsman-Config", r#"{"provider":"openai","api_key":"sk-1"}"#, WITHHELD),
+            ("x-portkey-config", r#"{"api_key":"sk-1""#, WITHHELD),
+            ("x-portkey-config", "pc-a", "pc-a"),
+            ("Pointsman-Config", r#"{"provider":"openai"}"#, r#"{"provider":"openai"}"#),
+            ("Pointsman-Timeout", "5s", "5s"),
+        ] {
+            assert_eq!(kept(name, value).as_deref(), Some(expected), "{name}: {value}");
+        }
     }
 }

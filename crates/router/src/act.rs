@@ -9,6 +9,7 @@ use bus::work::Delivery;
 use bus::{PutError, subject};
 use bytes::Bytes;
 use domain::config::Target;
+use domain::config::params::Path;
 use domain::envelope::FailedAnswer;
 use domain::health::{Watch, target_key};
 use domain::next::{self, Decision, View};
@@ -205,7 +206,7 @@ impl Router {
         unreported: &mut Option<&Attempt>,
     ) -> Result<(), NotCalled> {
         if unreported.is_some() {
-            self.resolve(target, envelope, self.ctx.clock().now())?;
+            self.resolve(target, envelope, self.ctx.clock().now()).await?;
             self.report(envelope, unreported).await.map_err(|err| NotCalled::Trouble(err.into()))?;
         }
         Ok(())
@@ -230,7 +231,7 @@ impl Router {
         now: Timestamp,
     ) -> Result<(), NotCalled> {
         let Choice { target, why, watch } = *chosen;
-        let resolved = self.resolve(target, envelope, now)?;
+        let resolved = self.resolve(target, envelope, now).await?;
         let queue = subject::token(&resolved.queue);
         self.ensure_target(&queue, resolved.concurrency).await?;
         let number = envelope.numbers_used + 1;
@@ -250,7 +251,7 @@ impl Router {
             forward_headers: target.forward_headers.clone(),
             default_params: target.default_params.clone(),
             override_params: target.override_params.clone(),
-            drop_params: target.drop_params.clone(),
+            drop_params: dropped(target, envelope),
             request_timeout_ms: target.request_timeout.map(domain::time::millis),
             timeouts: resolved.timeouts,
             success_is_final: next::success_is_final(config, &envelope.attempts, target),
@@ -273,7 +274,24 @@ impl Router {
         }
     }
 
-    fn resolve(
+    async fn resolve(
+        &self,
+        target: &Target,
+        envelope: &Envelope,
+        now: Timestamp,
+    ) -> Result<resolve::Resolved, NotCalled> {
+        match self.look_up(target, envelope, now) {
+            // A gateway may have heard of a virtual key first.
+            Err(Unresolved::Document(err)) if err.code.as_deref() == Some("unknown_provider") => {
+                let loaded = self.ctx.bus().load_policy(self.ctx.policy()).await;
+                loaded.map_err(|err| NotCalled::Trouble(err.into()))?;
+                Ok(self.look_up(target, envelope, now)?)
+            }
+            found => Ok(found?),
+        }
+    }
+
+    fn look_up(
         &self,
         target: &Target,
         envelope: &Envelope,
@@ -391,6 +409,13 @@ fn note(decision: &Decision<'_>, envelope: &Envelope) {
     for reason in &decision.why {
         debug!(request = %envelope.request, %reason, "decided");
     }
+}
+
+/// What is taken out of the body for a target.
+fn dropped(target: &Target, envelope: &Envelope) -> Vec<Path> {
+    let ours = ["config", "provider"].iter().filter_map(|name| name.parse().ok());
+    let own = target.drop_params.iter().cloned();
+    if envelope.options_in_body { own.chain(ours).collect() } else { own.collect() }
 }
 
 /// The reasons that go on record with an attempt.

@@ -40,7 +40,12 @@ impl Configs {
         version: &ConfigVersion,
         routing: &HeaderOptions,
     ) -> Result<Arc<Config>, ApiError> {
-        let parse = || parse(&version.document.to_string(), routing);
+        let parse = || {
+            let text = version.document.to_string();
+            let config = parse(&text, routing)?;
+            config.check_hosts(routing).map_err(|err| ApiError::bad_config(&text, &err))?;
+            Ok(config)
+        };
         if routing.api_key.is_some() {
             return parse().map(Arc::new);
         }

@@ -15,8 +15,9 @@ impl Router {
             Ok(parts) => parts,
             Err(err) => {
                 error!(sequence = delivery.sequence, %err, "putting a message aside; see `pointsman dead ls`");
+                let whole = |_: &str, value: &str| Some(value.to_owned());
                 let kept =
-                    self.ctx.bus().dead_letter(crate::NAME, delivery, &err.to_string(), |_| true).await;
+                    self.ctx.bus().dead_letter(crate::NAME, delivery, &err.to_string(), whole, &[]).await;
                 if kept.is_ok() {
                     delivery.ack().await;
                 }

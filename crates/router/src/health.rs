@@ -59,6 +59,8 @@ struct Entry {
     in_flight: HashMap<String, (u32, Timestamp)>,
     /// Somebody else is trying it.
     denied_until: Timestamp,
+    /// Which credential of its virtual key it was last known to be called with.
+    secret: Option<u32>,
 }
 
 impl Entry {
@@ -222,12 +224,14 @@ impl Book {
 
     /// Changes a target's entry; tells people what became of its circuits, and other routers unless they said it.
     fn change(&self, target: &str, share: bool, change: impl FnOnce(&mut Entry)) {
+        let secret = self.secret_of(target);
         let (before, after) = {
             let mut entries = self.entries.lock();
             if !entries.contains_key(target) && entries.len() >= MOST_TARGETS {
                 return;
             }
             let entry = entries.entry(target.to_owned()).or_default();
+            entry.secret = entry.secret.or(secret);
             let before = entry.tally.record();
             change(entry);
             let after = entry.tally.record();
@@ -339,22 +343,19 @@ impl Book {
     /// The same for targets that are virtual keys.
     async fn follow_virtual_keys(self: Arc<Self>) {
         let mut changes = self.ctx.policy().changes();
-        let mut before: HashMap<String, u32> = HashMap::new();
         while changes.changed().await.is_ok() {
-            let targets: Vec<String> = self.entries.lock().keys().cloned().collect();
-            let now: HashMap<String, u32> = targets
-                .into_iter()
-                .filter_map(|target| Some((target.clone(), self.secret_of(&target)?)))
-                .collect();
-            for (target, version) in &now {
-                if before.get(target).is_some_and(|earlier| earlier != version) {
+            let targets: Vec<(String, Option<u32>)> =
+                self.entries.lock().iter().map(|(target, entry)| (target.clone(), entry.secret)).collect();
+            for (target, before) in targets {
+                let now = self.secret_of(&target);
+                if before.is_some() && now.is_some() && before != now {
                     let at = self.ctx.clock().now();
-                    self.change(target, true, |entry| {
+                    self.change(&target, true, |entry| {
+                        entry.secret = now;
                         entry.tally.credential_changed(at);
                     });
                 }
             }
-            before = now;
         }
     }
 

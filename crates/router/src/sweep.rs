@@ -22,6 +22,9 @@ const BATCH: usize = 5000;
 /// How often stored bodies are looked through.
 const BODIES_EVERY: Duration = Duration::from_secs(300);
 
+/// Younger bodies may belong to what is being written right now.
+const SETTLED: Duration = Duration::from_secs(60);
+
 /// Waiting calls by position, as far as they have been seen.
 #[derive(Default)]
 struct Seen {
@@ -54,7 +57,7 @@ pub(crate) async fn run(router: Arc<Router>) {
         }
         if tokio::time::Instant::now() >= bodies_due {
             bodies_due = tokio::time::Instant::now() + BODIES_EVERY;
-            match router.ctx.bus().forget_bodies().await {
+            match router.ctx.bus().forget_bodies(SETTLED).await {
                 Ok(0) => {}
                 Ok(bodies) => info!(bodies, "forgot stored bodies that nobody can ask for"),
                 Err(err) => warn!(err = format!("{err:#}"), "could not look through the stored bodies"),

@@ -19,6 +19,9 @@ use crate::harness::{Broker, Observer};
 /// Records written at once while the store is filled.
 const WRITERS: usize = 256;
 
+/// Changes whose way into another process is timed.
+const CHANGES: usize = 200;
+
 /// Lookups that a figure is the mean of.
 const LOOKUPS: usize = 100_000;
 
@@ -37,6 +40,8 @@ pub struct PolicyReport {
     pub authenticate_us: f64,
     /// Microseconds for finding one config with its version.
     pub config_us: f64,
+    /// Milliseconds from storing a change to its being in force on another connection: median, and slowest of all.
+    pub live_ms: (f64, f64),
 }
 
 impl fmt::Display for PolicyReport {
@@ -45,7 +50,8 @@ impl fmt::Display for PolicyReport {
         writeln!(f, "  load          {:>8.2} s", self.load_seconds)?;
         writeln!(f, "  memory        {:>8.0} MB", self.memory_mb)?;
         writeln!(f, "  authenticate  {:>8.2} us", self.authenticate_us)?;
-        writeln!(f, "  find a config {:>8.2} us", self.config_us)
+        writeln!(f, "  find a config {:>8.2} us", self.config_us)?;
+        writeln!(f, "  change live   {:>8.2} ms, at most {:.2}", self.live_ms.0, self.live_ms.1)
     }
 }
 
@@ -72,7 +78,33 @@ pub async fn run(configs: usize, api_keys: usize) -> anyhow::Result<PolicyReport
         let slug = config_slug(n % configs);
         view.read(|policy| policy.config(&Workspace::default(), &slug).is_some())
     })?;
-    Ok(PolicyReport { configs, api_keys, load_seconds, memory_mb, authenticate_us, config_us })
+    let live_ms = live(&bus, &broker.url(), view).await?;
+    Ok(PolicyReport { configs, api_keys, load_seconds, memory_mb, authenticate_us, config_us, live_ms })
+}
+
+/// Changes one record again and again, and waits for each to be in force on a connection of its own.
+async fn live(bus: &Bus, url: &str, view: PolicyView) -> anyhow::Result<(f64, f64)> {
+    let elsewhere = Observer::connect(url).await.bus(url).await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let following = tokio::spawn(elsewhere.follow_policy(view.clone(), stop.clone()));
+    let workspace = Workspace::parse("bench")?;
+    let key = Key::Workspace(workspace.clone());
+    let (mut sequence, mut took) = (0, Vec::new());
+    for n in 0..=CHANGES {
+        let stamp = json!({ "at": n, "by": "bench" });
+        let record = json!({ "slug": workspace, "name": format!("{n}"), "created": stamp, "updated": stamp });
+        let begun = Instant::now();
+        sequence = bus.put_policy(&key, record.to_string().into(), sequence).await?;
+        let mut changes = view.changes();
+        changes.wait_for(|applied| *applied >= sequence).await?;
+        took.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    stop.cancel();
+    following.await?;
+    // The first one may have waited for the subscription.
+    took.remove(0);
+    took.sort_by(f64::total_cmp);
+    Ok((took[took.len() / 2], took[took.len() - 1]))
 }
 
 /// Microseconds per lookup.

@@ -24,6 +24,8 @@ pub enum Part {
     Router(usize),
     /// One of the provider workers.
     Worker(usize),
+    /// One of the processes that answer the admin API.
+    Admin(usize),
 }
 
 /// What was done to a process, and when.
@@ -45,6 +47,7 @@ pub struct Cluster {
     shim: Option<Pointsman>,
     routers: Vec<Option<Pointsman>>,
     workers: Vec<Option<Pointsman>>,
+    admins: Vec<Option<Pointsman>>,
     /// The nats-server.
     pub broker: Broker,
     _provider: Pointsman,
@@ -73,6 +76,7 @@ impl Starter {
             }
             Part::Router(_) => self.role("router"),
             Part::Worker(_) => self.role("provider-worker"),
+            Part::Admin(_) => self.role("admin-api"),
         };
         Some(start.ready())
     }
@@ -114,6 +118,7 @@ impl Cluster {
             shim: None,
             routers: vec![None, None],
             workers: vec![None, None],
+            admins: vec![None, None],
             broker,
             _provider: provider,
             mock,
@@ -131,6 +136,7 @@ impl Cluster {
             Part::Shim => &mut self.shim,
             Part::Router(n) => &mut self.routers[n],
             Part::Worker(n) => &mut self.workers[n],
+            Part::Admin(n) => &mut self.admins[n],
             Part::Broker => panic!("the broker is no role"),
         }
     }
@@ -161,6 +167,7 @@ impl Cluster {
             Part::Shim => self.shim.as_ref(),
             Part::Router(n) => self.routers[n].as_ref(),
             Part::Worker(n) => self.workers[n].as_ref(),
+            Part::Admin(n) => self.admins[n].as_ref(),
             Part::Broker => None,
         }
     }

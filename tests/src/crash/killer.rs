@@ -20,6 +20,8 @@ pub enum Victims {
 pub const WORKERS: Victims = Victims::One(&[Part::Worker(0), Part::Worker(1)]);
 /// The routers.
 pub const ROUTERS: Victims = Victims::One(&[Part::Router(0), Part::Router(1)]);
+/// Those who decide by the policy, and those who change it.
+pub const POLICY: Victims = Victims::One(&[Part::Router(0), Part::Router(1), Part::Admin(0), Part::Admin(1)]);
 /// The shim.
 pub const SHIM: Victims = Victims::One(&[Part::Shim]);
 /// The nats-server.

@@ -180,6 +180,20 @@ impl Config {
         Err(ConfigError::new(&target.path, message))
     }
 
+    /// Fails if a credential of the document would be sent to a host that a request's headers name: whoever may use
+    /// a document may not read its credentials.
+    pub fn check_hosts(&self, headers: &HeaderOptions) -> Result<(), ConfigError> {
+        let own = |target: &&Target| target.api_key.is_some() && target.api_key != headers.api_key;
+        match self.targets().find(own).filter(|_| headers.custom_host.is_some()) {
+            None => Ok(()),
+            Some(target) => {
+                let message = "the config's credential is not sent to a host that a request names; leave \
+                               `x-portkey-custom-host` out, or set `custom_host` in the config";
+                Err(ConfigError::new(format!("{}.custom_host", target.path), message))
+            }
+        }
+    }
+
     /// Every target, in order.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         let mut found = Vec::new();

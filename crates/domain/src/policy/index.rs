@@ -1,6 +1,6 @@
 //! The index that every process holds: snapshot first, then every change in order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -26,6 +26,8 @@ pub struct Policy {
     heads: HashMap<(Workspace, Slug), Held<ConfigHead>>,
     versions: HashMap<(Workspace, Slug), HashMap<u32, Held<ConfigVersion>>>,
     virtual_keys: HashMap<(Workspace, Slug), Held<VirtualKey>>,
+    /// Whose virtual keys of a name there are.
+    owners: HashMap<Slug, BTreeSet<Workspace>>,
     api_keys: HashMap<Slug, Held<ApiKey>>,
     defaults: HashMap<Workspace, Slug>,
 }
@@ -59,7 +61,10 @@ impl Policy {
                 put(versions, *number, sequence, payload)
             }
             Key::VirtualKey(workspace, slug) => {
-                put(&mut self.virtual_keys, (workspace.clone(), slug.clone()), sequence, payload)
+                let place = (workspace.clone(), slug.clone());
+                let applied = put(&mut self.virtual_keys, place.clone(), sequence, payload);
+                self.note_owner(&place);
+                applied
             }
             Key::ApiKey(id) => put(&mut self.api_keys, id.clone(), sequence, payload),
         };
@@ -77,6 +82,15 @@ impl Policy {
             self.defaults.insert(place.0.clone(), place.1.clone());
         } else if self.defaults.get(&place.0) == Some(&place.1) {
             self.defaults.remove(&place.0);
+        }
+    }
+
+    fn note_owner(&mut self, place: &(Workspace, Slug)) {
+        let owners = self.owners.entry(place.1.clone()).or_default();
+        if self.virtual_keys.contains_key(place) {
+            owners.insert(place.0.clone());
+        } else {
+            owners.remove(&place.0);
         }
     }
 
@@ -137,16 +151,12 @@ impl Policy {
         if let Some(own) = self.virtual_keys.get(&(workspace.clone(), slug.clone())) {
             return Some(Arc::clone(&own.entity));
         }
-        let shared = self.shared_keys(workspace, &slug);
-        shared.into_iter().min_by(|a, b| a.workspace.cmp(&b.workspace))
-    }
-
-    fn shared_keys(&self, workspace: &Workspace, slug: &Slug) -> Vec<Arc<VirtualKey>> {
-        let owners = self.workspaces.keys().cloned().chain([Workspace::default()]);
-        let held = owners.filter_map(|owner| self.virtual_keys.get(&(owner, slug.clone())));
-        held.filter(|held| held.entity.workspaces.contains(workspace))
-            .map(|held| Arc::clone(&held.entity))
-            .collect()
+        let mut owners = self.owners.get(&slug)?.iter();
+        let shared = owners.find_map(|owner| {
+            let held = self.virtual_keys.get(&(owner.clone(), slug.clone()))?;
+            held.entity.workspaces.contains(workspace).then_some(held)
+        });
+        shared.map(|held| Arc::clone(&held.entity))
     }
 
     /// The virtual key at its own place.

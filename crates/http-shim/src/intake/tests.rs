@@ -372,3 +372,17 @@ fn a_key_of_ours_goes_to_no_provider() {
     let order = http(&[("x-portkey-provider", "mock"), ours, ("x-api-key", "sk")]).unwrap();
     assert!(published(&order, "Pointsman-Credential").is_some());
 }
+
+#[test]
+fn a_stored_configs_credential_goes_to_no_host_that_a_request_names() {
+    let case = acme();
+    let version = json!({
+        "slug": "pc-a", "workspace": "acme", "version": 3, "created": { "at": 1, "by": "cli" },
+        "document": { "provider": "mock", "api_key": "sealed:x" },
+    });
+    case.policy.apply("version.acme.pc-a.3", 10, version.to_string().as_bytes());
+    assert!(case.check(&[("x-portkey-config", "pc-a")]).is_ok());
+    let named = [("x-portkey-config", "pc-a"), ("x-portkey-custom-host", "https://elsewhere.example.com")];
+    let Err(err) = case.check(&named) else { panic!("it has to be refused") };
+    assert_eq!((err.status, err.param.as_deref()), (400, Some("config.custom_host")), "{err}");
+}

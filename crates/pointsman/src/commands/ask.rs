@@ -1,5 +1,6 @@
 //! `pointsman ask`: one question, the answer as it comes.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -7,12 +8,18 @@ use futures::StreamExt as _;
 use providers::sse::{self, Events};
 use serde_json::{Value, json};
 
+use crate::api;
 use crate::cli::Ask;
 use crate::output::Output;
 use crate::ready::Ready;
 use crate::settings::Settings;
 
-pub(crate) async fn run(ask: Ask, output: Output, settings: &Settings) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(
+    ask: Ask,
+    output: Output,
+    settings: &Settings,
+    env: &BTreeMap<String, String>,
+) -> anyhow::Result<ExitCode> {
     let base = match &ask.url {
         Some(url) => url.trim_end_matches('/').trim_end_matches("/v1").to_owned(),
         None => Ready::find(&settings.data_dir).and_then(|r| r.http).with_context(|| {
@@ -27,6 +34,11 @@ pub(crate) async fn run(ask: Ask, output: Output, settings: &Settings) -> anyhow
     });
     let client = reqwest::Client::builder().no_proxy().build().context("set up an HTTP client")?;
     let mut request = client.post(format!("{base}/v1/chat/completions")).json(&body);
+    // Another gateway is not shown the key of the one that runs here.
+    let local = ask.url.is_none() || ask.key_file.is_some() || env.contains_key(api::KEY_VARIABLE);
+    if let Some(key) = api::key(ask.key_file.as_deref(), settings, env)?.filter(|_| local) {
+        request = request.bearer_auth(key.as_str());
+    }
     if let Some(config) = &ask.config {
         request = request.header("x-portkey-config", config);
     }

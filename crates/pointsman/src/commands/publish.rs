@@ -1,21 +1,29 @@
 //! `pointsman publish`: a request straight to the broker.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bus::Headers;
+use bus::{Bus, Headers};
 use bytes::Bytes;
-use domain::{Facts, Lane, Operation, RequestId, headers};
+use domain::policy::{ApiKey, Key};
+use domain::{Facts, Lane, Operation, RequestId, Workspace, headers};
 use serde_json::{Value, json};
 
+use crate::api::KEY_VARIABLE;
 use crate::cli::Publish;
 use crate::link;
 use crate::output::Output;
 use crate::settings::Settings;
 
-pub(crate) async fn run(publish: Publish, output: Output, settings: &Settings) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(
+    publish: Publish,
+    output: Output,
+    settings: &Settings,
+    env: &BTreeMap<String, String>,
+) -> anyhow::Result<ExitCode> {
     let operation: Operation = publish.operation.parse()?;
     let lane: Lane = publish.lane.parse()?;
     let body = read_body(&publish.body)?;
@@ -25,6 +33,12 @@ pub(crate) async fn run(publish: Publish, output: Output, settings: &Settings) -
         let (name, value) =
             header.split_once('=').with_context(|| format!("`--header {header}`: write NAME=VALUE"))?;
         message_headers.insert(name.trim(), value.trim());
+    }
+    // Only a key that is named for it: an administrator's should not lie in a queue.
+    if let Some(key) = env.get(KEY_VARIABLE)
+        && bus::header(Some(&message_headers), headers::KEY).is_none()
+    {
+        message_headers.insert(headers::KEY, key.trim());
     }
     let bus = link::connect(settings).await?;
     let request = match bus::header(Some(&message_headers), headers::REQUEST_ID) {
@@ -40,7 +54,8 @@ pub(crate) async fn run(publish: Publish, output: Output, settings: &Settings) -
     } else {
         message_headers.insert(headers::ASYNC, "true");
     }
-    let (reference, inline) = bus.stow(&request, "request", body).await?;
+    let owned = request.clone().within(&workspace(&bus, &message_headers).await?);
+    let (reference, inline) = bus.stow(&owned, "request", body).await?;
     if let domain::BodyRef::Stored { object, size } = reference {
         message_headers.insert(headers::BODY, format!("{object};{size}").as_str());
     }
@@ -60,6 +75,15 @@ pub(crate) async fn run(publish: Publish, output: Output, settings: &Settings) -
     output.value(&json!({ "id": request, "status": status, "answer": parsed }));
     output.line(text);
     Ok(if (200..300).contains(&status) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The workspace that a request with these headers belongs to.
+async fn workspace(bus: &Bus, message_headers: &Headers) -> anyhow::Result<Workspace> {
+    let shown = bus::header(Some(message_headers), headers::KEY);
+    let Some((id, _)) = shown.and_then(ApiKey::take_apart) else { return Ok(Workspace::default()) };
+    let record = bus.policy_record(&Key::ApiKey(id)).await.context("look the API key up")?;
+    let key = record.and_then(|record| serde_json::from_slice::<ApiKey>(&record.payload).ok());
+    Ok(key.map(|key| key.workspace).unwrap_or_default())
 }
 
 fn read_body(argument: &str) -> anyhow::Result<Bytes> {

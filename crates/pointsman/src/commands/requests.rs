@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bus::{Bus, subject};
-use domain::{Outcome, Record, RequestId, Workspace, event};
+use domain::{Outcome, Record, RequestId, event};
 use serde_json::{Value, json};
 
 use crate::cli::Requests;
@@ -23,8 +23,7 @@ pub(crate) async fn run(requests: Requests, output: Output, settings: &Settings)
 }
 
 async fn get(bus: &Bus, output: Output, id: &RequestId) -> anyhow::Result<ExitCode> {
-    let workspace = Workspace::default();
-    let stored = bus.result(&workspace, id).await?;
+    let stored = bus.result(&id.workspace(), id).await?;
     if let Some(stored) = stored
         && let Record::Final(outcome) = &stored.record
     {
@@ -138,7 +137,7 @@ async fn pending(bus: &Bus, limit: usize, ended: &[Outcome]) -> anyhow::Result<V
         from = lying.sequence + 1;
         let id = lying.subject.split('.').nth(2).and_then(|t| RequestId::parse(t).ok());
         let Some(id) = id.filter(|id| !ended.iter().any(|o| o.request == *id)) else { continue };
-        let stored = bus.result_near(&Workspace::default(), &id).await?;
+        let stored = bus.result_near(&id.workspace(), &id).await?;
         if !stored.is_some_and(|s| matches!(s.record, Record::Final(_))) {
             pending.push(id);
         }
@@ -150,12 +149,11 @@ async fn pending(bus: &Bus, limit: usize, ended: &[Outcome]) -> anyhow::Result<V
 }
 
 async fn cancel(bus: &Bus, output: Output, id: &RequestId) -> anyhow::Result<ExitCode> {
-    let workspace = Workspace::default();
     bus.cancel(id, bus.longest_life()).await.context("mark the request as cancelled")?;
     bus.hasten(id).await.context("wake the request's delayed retry")?;
     let mut word = "cancelling".to_owned();
     for _ in 0..20 {
-        if let Some(stored) = bus.result(&workspace, id).await?
+        if let Some(stored) = bus.result(&id.workspace(), id).await?
             && let Record::Final(outcome) = stored.record
         {
             word = outcome.kind.as_str().to_owned();

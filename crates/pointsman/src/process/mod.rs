@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::broker::{self, Broker, BrokerOptions};
 use crate::cli;
-use crate::datadir::DataDir;
+use crate::datadir::{ADMIN_KEY, DataDir};
 use crate::link;
 use crate::output::Output;
 use crate::process::roles::{Roles, Serving};
@@ -71,7 +71,7 @@ pub(crate) async fn up(
     }
     ready.note(&settings.data_dir)?;
     ready.announce(output);
-    hint(output, &ready);
+    hint(output, &ready, &settings);
     let ended = run_until(&mut stop, roles, &settings).await;
     Ready::forget(&settings.data_dir);
     bus.close().await;
@@ -291,14 +291,22 @@ async fn run_until(stop: &mut Signals, roles: Option<Roles>, settings: &Settings
     }
 }
 
-fn hint(output: Output, ready: &Ready) {
+fn hint(output: Output, ready: &Ready, settings: &Settings) {
     let Some(http) = &ready.http else { return };
+    let key = settings.data_dir.join(ADMIN_KEY);
+    let (shown, any) = match settings.auth.mode.is_on() {
+        true => (
+            format!("-H \"authorization: Bearer $(cat {})\" \\\n    ", key.display()),
+            "a key that `pointsman keys create` prints",
+        ),
+        false => (String::new(), "any API key"),
+    };
     output.line(format!(
         "\nTry, in another terminal:\n  \
          pointsman ask \"why is the sky blue?\"\n  \
-         curl {http}/v1/chat/completions -H 'content-type: application/json' \\\n    \
+         curl {http}/v1/chat/completions -H 'content-type: application/json' \\\n    {shown}\
          -d '{{\"model\":\"mock\",\"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}}'\n\
-         Any OpenAI SDK: base_url={http}/v1, any API key. Stop with Ctrl-C."
+         Any OpenAI SDK: base_url={http}/v1, {any}. Stop with Ctrl-C."
     ));
 }
 
