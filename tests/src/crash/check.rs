@@ -247,7 +247,7 @@ fn losses(books: &Books, event: &Event, wrong: &mut Vec<String>) {
     let guilty = |fault: &Fault| match fault.part {
         Part::Worker(_) if !fault.paused => (from..=to).contains(&fault.from),
         Part::Worker(_) | Part::Broker => overlaps(fault, from, to, Duration::ZERO),
-        Part::Shim | Part::Router(_) => false,
+        Part::Shim | Part::Router(_) | Part::Admin(_) => false,
     };
     if !books.faults.iter().any(guilty) {
         wrong.push(format!(
