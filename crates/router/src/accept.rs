@@ -96,7 +96,11 @@ impl Router {
             // A gateway may have heard of it first; its defaults have to count.
             self.ctx.bus().load_policy(self.ctx.policy()).await.map_err(NoConfig::Unread)?;
         }
-        let mut options = Options::read(|name| delivery.header(name))?;
+        // Only a gateway has checked a version; a producer gets the one in force.
+        let by_gateway = delivery.header(headers::IDENTITY).is_some();
+        let said =
+            |name: &str| delivery.header(name).filter(|_| by_gateway || name != headers::CONFIG_VERSION);
+        let mut options = Options::read(said)?;
         let (reference, body) = self.body(delivery).await?;
         let facts = Facts::read(operation, &body)?;
         options.fill(&facts)?;
