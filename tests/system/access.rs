@@ -483,3 +483,33 @@ async fn bodies_of_other_workspaces_are_forgotten_with_their_requests() {
     );
     assert!(result().await.text.len() > 1_000_000);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_gets_the_version_in_force_whichever_it_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = crate::gateway(dir.path());
+    let client = Client::new(&gateway.http());
+    let config = |model: &str| json!({ "provider": "mock", "override_params": { "model": model } });
+    let made = json!({ "name": "live", "slug": "live", "config": config("first") });
+    assert_eq!(client.send(client.request(Method::POST, "/v1/configs").json(&made)).await.status, 201);
+    let change = json!({ "config": config("second") });
+    let changed = client.send(client.request(Method::PUT, "/v1/configs/pc-live").json(&change)).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    let observer = Observer::connect(&gateway.nats()).await;
+    let inbox = observer.client().new_inbox();
+    let mut replies = observer.client().subscribe(inbox.clone()).await.unwrap();
+    let mut map = HeaderMap::new();
+    for (name, value) in [
+        ("Pointsman-Reply-To", inbox.as_str()),
+        ("Pointsman-Config", "pc-live"),
+        ("Pointsman-Config-Version", "1"),
+    ] {
+        map.insert(name, value);
+    }
+    let body = chat("any", "hello").to_string();
+    let sent = observer.js().publish_with_headers("llm.request.chat", map, body.into()).await;
+    sent.unwrap().await.unwrap();
+    let reply = tokio::time::timeout(PATIENCE, replies.next()).await.expect("an answer").unwrap();
+    let answer: Value = serde_json::from_slice(&reply.payload).unwrap();
+    assert_eq!(answer["model"], "second", "{answer}");
+}
