@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use system_tests::harness::client::{Client, Observer};
+use system_tests::harness::process::Start;
 use system_tests::harness::{Mock, eventually};
 
 const CANARY: &str = "sk-canary-5f1d3c";
@@ -84,4 +85,72 @@ fn files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
         .filter_map(Result::ok)
         .flat_map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { vec![entry.path()] })
         .collect()
+}
+
+/// Two key pairs: 32 times 7, 32 times 8.
+const PAIRS: [&str; 2] =
+    ["BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=", "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg="];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_pair_is_replaced_while_requests_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |n: usize| {
+        let path = dir.path().join(format!("pair-{n}"));
+        std::fs::write(&path, PAIRS[n]).unwrap();
+        path.display().to_string()
+    };
+    let files = [file(0), file(1)];
+    let with = |start: Start, current: usize, other: usize| {
+        let start = start.set("sealing.private_key_file", &files[current]);
+        start.set("sealing.other_key_files", &format!("[{:?}]", files[other]))
+    };
+    let up = crate::up(dir.path()).arg("--roles").arg("http-shim,router,admin-api");
+    let gateway = with(up, 0, 1).ready();
+    let data = dir.path().join("data").display().to_string();
+    let worker = |current: usize, other: usize| {
+        let run = ["run", "provider-worker", "--listen", "127.0.0.1:0", "--nats"];
+        let start = crate::pointsman(dir.path(), &run).arg(gateway.nats()).arg("--data-dir").arg(&data);
+        with(start, current, other).ready()
+    };
+    let mut first = worker(0, 1);
+    let client = Client::new(&gateway.http());
+    let account = |slug: &'static str| {
+        let client = &client;
+        async move {
+            let body = json!({ "name": slug, "slug": slug, "provider": "mock", "key": format!("sk-{slug}") });
+            client.send(client.request(reqwest::Method::POST, "/v1/virtual-keys").json(&body)).await
+        }
+    };
+    let ask = |slug: &'static str| {
+        let request =
+            client.chat("paired?log").header("x-portkey-config", json!({ "virtual_key": slug }).to_string());
+        client.send(request)
+    };
+    let made = eventually("a worker has published its key", Duration::from_secs(20), || async {
+        let made = account("old").await;
+        (made.status == 201).then_some(made)
+    })
+    .await;
+    assert_eq!(made.body["data"]["slug"], "old");
+    assert_eq!(ask("old").await.status, 200);
+    // The next worker has the new pair as its own and still opens what was sealed for the old one.
+    let _second = worker(1, 0);
+    assert!(first.stop(Duration::from_secs(20)).success());
+    assert_eq!(ask("old").await.status, 200, "sealed for the old pair");
+    let observer = Observer::connect(&gateway.nats()).await;
+    let sealed_for = |records: &[(String, String, Vec<u8>)], slug: &str| {
+        let ours =
+            records.iter().rfind(|(subject, ..)| subject.ends_with(&format!("virtual.default.{slug}")));
+        let record: serde_json::Value = serde_json::from_slice(&ours.unwrap().2).unwrap();
+        record["secret"]["sealed"].as_str().unwrap().split(':').nth(1).unwrap().to_owned()
+    };
+    eventually("credentials are sealed for the new pair", Duration::from_secs(20), || async {
+        account("new").await;
+        let records = observer.contents("KV_llm_policy").await;
+        (sealed_for(&records, "new") != sealed_for(&records, "old")).then_some(())
+    })
+    .await;
+    assert_eq!(ask("new").await.status, 200);
+    let seen = Mock::at(&gateway.mock()).get("/requests?last=10").await.to_string();
+    assert!(seen.contains("Bearer sk-old") && seen.contains("Bearer sk-new"), "{seen}");
 }
