@@ -4,8 +4,7 @@
 //! A vector is a request and what has to come of it:
 //! - `request`: `path`, `headers`, `config` and `metadata` (JSON, sent as headers), `body` or `raw`, `content_type`
 //!   (null: none). Unless it is `bare` or has a config or a provider, it names the provider `openai`; unless it is `bare`
-//!   or `direct`, the host of that provider is the mock's. A config that is `stored` first, with the mock's host in it,
-//!   is named by its id.
+//!   or `direct`, the host of that provider is the mock's. A config that is `stored` first is named by its id.
 //! - `doors`: where it is played (default: all). `repeat`: how often.
 //! - `expect`: `status`; `headers`; `exact` is the body, `body` a part of it, `contains` parts of its strings; `text` are
 //!   parts of a streamed body; `calls` are the models that the mock was asked for, in order; `upstream` are its requests
@@ -100,8 +99,7 @@ impl Vector {
         if !request.bare && !named {
             headers.insert("x-portkey-provider".to_owned(), "openai".to_owned());
         }
-        // A stored config's credential goes to no host that a request names: its host is stored with it.
-        if !request.bare && !request.direct && request.stored.is_none() {
+        if !request.bare && !request.direct {
             headers.insert("x-portkey-custom-host".to_owned(), mock.to_owned());
         }
         let content_type =
@@ -176,8 +174,6 @@ async fn golden_vectors_hold_at_every_door() {
 async fn play(vector: &Vector, door: Door, id: &str, doors: &Doors, mock: &Mock) -> Result<(), String> {
     let play = vector.play(door, id, &mock.url());
     if let Some(config) = &vector.request.stored {
-        let mut config = config.clone();
-        config["custom_host"] = json!(mock.url());
         let config = fill(&config.to_string(), id, &mock.url());
         doors.store(&json!({ "name": vector.name, "slug": id, "config": config })).await;
     }
