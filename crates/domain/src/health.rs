@@ -106,13 +106,14 @@ pub struct TargetReport {
     pub observations: Vec<Observation>,
 }
 
-/// A wait that a provider asked for.
+/// A wait that a provider asked for. They are ordered by when they were asked for, so that the provider's last word
+/// counts, and so that what a reset takes back never hides what came after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cooling {
-    /// Its end.
-    pub until: Timestamp,
     /// When it was asked for.
     pub at: Timestamp,
+    /// Its end.
+    pub until: Timestamp,
 }
 
 /// An administrator's word that everything is well.

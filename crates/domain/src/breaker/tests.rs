@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ErrorClass;
-use crate::health::Record;
+use crate::health::{Cooling, Record};
 
 const SECOND: u64 = 1000;
 
@@ -305,6 +305,18 @@ fn any_record() -> impl Strategy<Value = Record> {
         }
         record
     })
+}
+
+#[test]
+fn a_reset_does_not_hide_a_wait_that_was_asked_for_later() {
+    let cooling = |at, until| Record {
+        cooling: Some(Cooling { at: Timestamp(at), until: Timestamp(until) }),
+        ..Record::default()
+    };
+    let (before, later) = (cooling(102_000, 108_566), cooling(106_000, 106_008));
+    let reset = Record::of_reset(Timestamp(105_000), "a");
+    assert_eq!(reset.merged(&before.merged(&later)), reset.merged(&before).merged(&later));
+    assert_eq!(reset.merged(&before).merged(&later).cooling, later.cooling);
 }
 
 proptest! {
