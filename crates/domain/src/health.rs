@@ -168,9 +168,9 @@ impl Record {
     #[must_use]
     pub fn merged(&self, other: &Self) -> Self {
         let reset = self.reset.clone().max(other.reset.clone());
-        let after = reset.as_ref().map_or(Timestamp(0), |reset| reset.at);
+        let counts = |at: Timestamp| reset.as_ref().is_none_or(|reset| at > reset.at);
         let mut circuits: Vec<SharedCircuit> = Vec::new();
-        for circuit in self.circuits.iter().chain(&other.circuits).filter(|c| c.changed_at > after) {
+        for circuit in self.circuits.iter().chain(&other.circuits).filter(|c| counts(c.changed_at)) {
             match circuits.iter_mut().find(|known| known.policy == circuit.policy) {
                 Some(known) if circuit.rank() > known.rank() => *known = circuit.clone(),
                 Some(_) => {}
@@ -178,7 +178,7 @@ impl Record {
             }
         }
         circuits.sort_by(|a, b| a.policy.cmp(&b.policy));
-        let cooling = self.cooling.max(other.cooling).filter(|cooling| cooling.at > after);
+        let cooling = self.cooling.max(other.cooling).filter(|cooling| counts(cooling.at));
         Self { circuits, cooling, reset }
     }
 }

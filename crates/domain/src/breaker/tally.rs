@@ -172,8 +172,9 @@ impl Tally {
             self.last_error = self.last_error.filter(|error| error.at > at);
             self.failing = 0;
         }
-        let after = self.reset.as_ref().map_or(Timestamp(0), |reset| reset.at);
-        for shared in record.circuits.iter().filter(|shared| shared.changed_at > after) {
+        let reset = self.reset.as_ref().map(|reset| reset.at);
+        let counts = |at: Timestamp| reset.is_none_or(|reset| at > reset);
+        for shared in record.circuits.iter().filter(|shared| counts(shared.changed_at)) {
             self.know(&shared.policy, shared.changed_at);
             let Some(circuit) = self.circuits.get_mut(&shared.policy) else { continue };
             if shared.rank() > (circuit.changed_at, circuit.opened.map(|o| o.until)) {
@@ -182,7 +183,7 @@ impl Tally {
                 circuit.window = None;
             }
         }
-        self.cooling = self.cooling.max(record.cooling.filter(|cooling| cooling.at > after));
+        self.cooling = self.cooling.max(record.cooling.filter(|cooling| counts(cooling.at)));
     }
 
     /// The state as it is shown: the worst of all policies' views.

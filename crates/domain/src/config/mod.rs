@@ -266,6 +266,13 @@ impl Node {
         }
     }
 
+    fn has_breaker(&self) -> bool {
+        match self {
+            Self::Target(target) => target.breaker.is_some(),
+            Self::Group(group) => group.targets.iter().any(Self::has_breaker),
+        }
+    }
+
     fn max_attempts(&self) -> u32 {
         match self {
             Self::Target(target) => {
@@ -276,7 +283,10 @@ impl Node {
                 let children = group.targets.iter().map(Self::max_attempts);
                 match group.strategy {
                     Strategy::Fallback { .. } => children.sum(),
-                    Strategy::Single if group.breaker.is_none() => children.take(1).sum(),
+                    // While a breaker keeps the first one away the next is the single one.
+                    Strategy::Single if !group.targets.first().is_some_and(Self::has_breaker) => {
+                        children.take(1).sum()
+                    }
                     _ => children.max().unwrap_or(0),
                 }
             }
