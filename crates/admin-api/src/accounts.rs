@@ -478,9 +478,7 @@ fn secret(
                     "`secret.file`: the settings allow no files; set `secrets.dir`".to_owned(),
                 ));
             };
-            let file = std::path::Path::new(&path);
-            let below = file.strip_prefix(folder).unwrap_or(file);
-            if below.components().all(|part| matches!(part, std::path::Component::Normal(_))) {
+            if domain::policy::inside(folder, &path).is_some() {
                 return Ok(Some(Secret::File(path)));
             }
             Err(refused(format!(

@@ -412,7 +412,7 @@ fn check(call: &Call<'_>, document: &Value) -> Result<(), Refusal> {
     let refused = |err: ConfigError| Refusal::invalid(&err.path, err.to_string());
     Config::check(document).map_err(refused)?;
     // A document that names nobody gets its provider from the request.
-    let Ok(config) = Config::parse(&document.to_string(), &HeaderOptions::default()) else { return Ok(()) };
+    let Ok(config) = Config::read(document, &HeaderOptions::default()) else { return Ok(()) };
     // Which provider answers is not known yet where the model is to be chosen.
     for target in config.targets().filter(|target| target.choose.is_none()) {
         let slug = target.provider.as_str();

@@ -1,5 +1,7 @@
 //! Who asks: the API key that a request shows, looked up in what administrators stored.
 
+use std::sync::Arc;
+
 use bus::identity::{self, Access};
 use bus::policy::PolicyView;
 use domain::policy::{ApiKey, Identity, Refused};
@@ -10,35 +12,38 @@ use crate::intake::Lookup;
 /// Where a key may be shown. `Authorization` comes last: beside a key of ours it may carry a provider's credential.
 const HEADERS: [&str; 3] = ["x-portkey-api-key", "pointsman-key", "authorization"];
 
-/// Whose request it is. Without access control everything belongs to the default workspace, unless a key says else.
+/// The key that is shown, which says whose request it is. None: access control is off and no key of ours is shown, so
+/// that the request belongs to the default workspace.
 pub(crate) fn authenticate(
     access: &Access,
     policy: &PolicyView,
     get: Lookup<'_>,
     now: Timestamp,
-) -> Result<Identity, ApiError> {
+) -> Result<Option<Arc<ApiKey>>, ApiError> {
     let shown: Vec<&str> = HEADERS.iter().filter_map(|name| get(name).map(without_scheme)).collect();
     if let Some(text) = shown.iter().find(|text| text.starts_with(ApiKey::PREFIX)) {
-        return holder(policy, text, now).map_err(Refused::error);
+        let key = policy.read(|policy| identity::authenticate(policy, text, now));
+        return key.map(Some).map_err(Refused::error);
     }
     match (access.required, shown.is_empty()) {
-        (false, _) => Ok(Identity::default()),
+        (false, _) => Ok(None),
         (true, true) => Err(Refused::Missing.error()),
         (true, false) => Err(Refused::Invalid.error()),
     }
 }
 
-fn without_scheme(value: &str) -> &str {
+/// Whose request it is that shows this key, or none.
+pub(crate) fn identity_of(key: Option<&ApiKey>) -> Identity {
+    key.map(ApiKey::identity).unwrap_or_default()
+}
+
+/// A header's value without `Bearer`.
+pub(crate) fn without_scheme(value: &str) -> &str {
     let value = value.trim();
     match value.split_once(' ') {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim(),
         _ => value,
     }
-}
-
-fn holder(policy: &PolicyView, text: &str, now: Timestamp) -> Result<Identity, Refused> {
-    let key = policy.read(|policy| identity::authenticate(policy, text, now))?;
-    Ok(Identity { workspace: key.workspace.clone(), key: Some(key.id.clone()) })
 }
 
 #[cfg(test)]
@@ -77,7 +82,8 @@ mod tests {
         let access = Access { required, ..Access::default() };
         let get = |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         let found = authenticate(&access, &policy(), &get, Timestamp(100));
-        let found = found.map(|identity| identity.workspace.to_string()).map_err(|err| err.status);
+        let found =
+            found.map(|key| identity_of(key.as_deref()).workspace.to_string()).map_err(|err| err.status);
         assert_eq!(found, expected.map(str::to_owned), "{headers:?}");
     }
 

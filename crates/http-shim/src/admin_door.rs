@@ -16,7 +16,7 @@ use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::access::authenticate;
+use crate::access::{authenticate, identity_of};
 use crate::answer;
 use crate::body::{self, Body};
 use crate::gateway::Gateway;
@@ -90,7 +90,8 @@ async fn ask(
         Identity::default()
     } else {
         let get = |name: &str| text(&parts.headers, name);
-        let identity = authenticate(access, gateway.ctx.policy(), &get, now)?;
+        let key = authenticate(access, gateway.ctx.policy(), &get, now)?;
+        let identity = identity_of(key.as_deref());
         check_site(&parts.headers, &identity)?;
         identity
     };

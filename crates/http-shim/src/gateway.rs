@@ -59,12 +59,10 @@ impl Gateway {
 
     /// Whose request it is, if whoever shows the key may do this.
     pub(crate) fn allow(&self, scope: &str, get: Lookup<'_>) -> Result<Identity, ApiError> {
-        let policy = self.ctx.policy();
-        let identity = access::authenticate(&self.options.access, policy, get, self.ctx.clock().now())?;
-        let key = identity.key.as_ref().and_then(|id| policy.read(|policy| policy.api_key(id)));
-        match key {
+        let now = self.ctx.clock().now();
+        match access::authenticate(&self.options.access, self.ctx.policy(), get, now)? {
             Some(key) if !key.allows(scope) => Err(Refused::Forbidden.error()),
-            _ => Ok(identity),
+            key => Ok(access::identity_of(key.as_deref())),
         }
     }
 

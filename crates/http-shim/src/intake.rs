@@ -186,7 +186,7 @@ impl Intake<'_> {
         let route = || self.registry.route.as_ref().filter(|route| route.get("strategy").is_some());
         let wanted = match config {
             Some(config) => config.wanted_headers().to_vec(),
-            None => Config::parse(&route()?.to_string(), &Default::default()).ok()?.wanted_headers().to_vec(),
+            None => Config::read(route()?, &Default::default()).ok()?.wanted_headers().to_vec(),
         };
         let seen = headers::seen(&wanted, get);
         if seen.is_empty() { None } else { serde_json::to_string(&seen).ok() }
@@ -225,8 +225,9 @@ impl Intake<'_> {
         }
         let named = match (config, &self.registry.route) {
             (Some(config), _) => config.names_every_model(),
-            (None, Some(route)) => Config::parse(&route.to_string(), &Default::default())
-                .is_ok_and(|config| config.names_every_model()),
+            (None, Some(route)) => {
+                Config::read(route, &Default::default()).is_ok_and(|config| config.names_every_model())
+            }
             (None, None) => false,
         };
         if named { Ok(()) } else { Err(facts::missing_model()) }
@@ -237,7 +238,7 @@ impl Intake<'_> {
 fn parse(chosen: &Chosen, asked: &Asked, shortest_cooldown: Duration) -> Result<Option<Config>, ApiError> {
     let config = match chosen {
         Chosen::Inline(text) => Config::parse(text, &asked.routing),
-        Chosen::Stored(version) => Config::parse(&version.document.to_string(), &asked.routing)
+        Chosen::Stored(version) => Config::read(&version.document, &asked.routing)
             .and_then(|config| config.check_hosts(&asked.routing).map(|()| config)),
         Chosen::Headers => Config::from_headers(&asked.routing),
         Chosen::Route | Chosen::Unseen(_) => return Ok(None),

@@ -1,12 +1,12 @@
 //! Credentials in clear: the only place where they are, and only for as long as a call needs them.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
 use bus::seal::Keyring;
 use domain::Workspace;
 use domain::envelope::VirtualKeyRef;
-use domain::policy::{Key, Secret, Status, VirtualKey};
+use domain::policy::{self, Key, Secret, Status, VirtualKey};
 use role::Ctx;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -108,32 +108,6 @@ impl Secrets {
     /// A path inside the directory that settings allow.
     fn allowed(&self, path: &str) -> Result<PathBuf, String> {
         let dir = self.dir.as_deref().ok_or("files are not allowed; set `secrets.dir`")?;
-        inside(dir, path).ok_or_else(|| format!("`{path}` is not inside `secrets.dir`"))
-    }
-}
-
-/// A relative path below a directory; None: it leads out.
-fn inside(dir: &Path, path: &str) -> Option<PathBuf> {
-    let path = Path::new(path);
-    let relative = path.strip_prefix(dir).unwrap_or(path);
-    let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
-    (plain && relative.components().next().is_some()).then(|| dir.join(relative))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_stay_inside_the_directory() {
-        let dir = Path::new("/run/secrets");
-        let joined = |path| inside(dir, path).map(|p| p.display().to_string());
-        assert_eq!(joined("openai").as_deref(), Some("/run/secrets/openai"));
-        assert_eq!(joined("/run/secrets/team/openai").as_deref(), Some("/run/secrets/team/openai"));
-        for out in
-            ["", "/etc/passwd", "../etc/passwd", "a/../../etc/passwd", "/run/secrets", "/run/secretsx/a"]
-        {
-            assert_eq!(joined(out), None, "{out}");
-        }
+        policy::inside(dir, path).ok_or_else(|| format!("`{path}` is not inside `secrets.dir`"))
     }
 }

@@ -1,6 +1,5 @@
 //! From a target in a config to a call in which nothing has to be looked up.
 
-use domain::config::params::Changes;
 use domain::config::{HeaderOptions, Target};
 use domain::envelope::{Auth, Timeouts, VirtualKeyRef};
 use domain::policy::{self, Policy, Status, VirtualKey};
@@ -36,7 +35,7 @@ pub struct Resolved {
 
 /// Whether a provider of that name is configured or in the catalogue.
 pub fn known(slug: &str, registry: &Registry) -> bool {
-    registry.providers.contains_key(slug) || catalogue::find(slug).is_some()
+    provider(slug, registry).is_some()
 }
 
 /// The error of a name that is neither configured nor in the catalogue.
@@ -214,12 +213,7 @@ fn usable(key: &VirtualKey, target: &Target, now: Timestamp, wanted: Wanted<'_>)
         let message = format!("virtual key `{slug}` does not allow the operation `{operation}`");
         return refuse(412, "operation_not_allowed_error", None, message);
     }
-    let changes = Changes {
-        defaults: &target.default_params,
-        overrides: &target.override_params,
-        drops: &target.drop_params,
-    };
-    let model = changes.model(wanted.model);
+    let model = target.changes().model(wanted.model);
     let fits = |model: &str| key.models.iter().any(|pattern| policy::matches(pattern, model));
     match model {
         Some(model) if !key.models.is_empty() && !fits(&model) => {
@@ -276,10 +270,8 @@ pub fn queue(target: &Target) -> String {
 
 /// Longest that a call to a target may take.
 pub fn longest(target: &Target, registry: &Registry) -> std::time::Duration {
-    let slug = target.provider.as_str();
-    let provider = registry.providers.get(slug).or_else(|| catalogue::find(slug));
     // A virtual key's provider is not known by the target's name.
-    provider.map_or(std::time::Duration::MAX, |provider| provider.timeouts.total)
+    provider(&target.provider, registry).map_or(std::time::Duration::MAX, |provider| provider.timeouts.total)
 }
 
 fn credential(target: &Target, provider: &Provider) -> Result<Option<String>, ApiError> {

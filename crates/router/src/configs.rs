@@ -41,10 +41,9 @@ impl Configs {
         routing: &HeaderOptions,
     ) -> Result<Arc<Config>, ApiError> {
         let parse = || {
-            let text = version.document.to_string();
-            let config = parse(&text, routing)?;
-            config.check_hosts(routing).map_err(|err| ApiError::bad_config(&text, &err))?;
-            Ok(config)
+            Config::read(&version.document, routing)
+                .and_then(|config| config.check_hosts(routing).map(|()| config))
+                .map_err(|err| ApiError::bad_config(&version.document.to_string(), &err))
         };
         if routing.api_key.is_some() {
             return parse().map(Arc::new);

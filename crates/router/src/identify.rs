@@ -35,7 +35,7 @@ impl Router {
                 if !key.allows(SCOPE) {
                     return Err(Refused::Forbidden.error());
                 }
-                Ok(Identity { workspace: key.workspace.clone(), key: Some(key.id.clone()) })
+                Ok(key.identity())
             }
             _ if access.required => Err(Refused::Missing.error()),
             _ => Ok(Identity::default()),

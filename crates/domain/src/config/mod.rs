@@ -149,7 +149,12 @@ impl Config {
     pub fn parse(json: &str, headers: &HeaderOptions) -> Result<Self, ConfigError> {
         let document: Value = serde_json::from_str(json)
             .map_err(|err| ConfigError::new("config", format!("not valid JSON: {err}")))?;
-        parse::config(&document, headers)
+        Self::read(&document, headers)
+    }
+
+    /// Reads a document that has been parsed.
+    pub fn read(document: &Value, headers: &HeaderOptions) -> Result<Self, ConfigError> {
+        parse::config(document, headers)
     }
 
     /// A config of one target made from headers alone.
@@ -231,6 +236,17 @@ impl Config {
     /// The caller's headers that decisions look at, in lower case.
     pub fn wanted_headers(&self) -> &[String] {
         &self.needs.headers
+    }
+}
+
+impl Target {
+    /// What is changed in the body of a request.
+    pub fn changes(&self) -> params::Changes<'_> {
+        params::Changes {
+            defaults: &self.default_params,
+            overrides: &self.override_params,
+            drops: &self.drop_params,
+        }
     }
 }
 

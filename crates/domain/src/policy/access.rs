@@ -193,6 +193,11 @@ impl ApiKey {
         if gone { Err(Refused::WorkspaceGone) } else { Ok(()) }
     }
 
+    /// Whose requests are made with it.
+    pub fn identity(&self) -> Identity {
+        Identity { workspace: self.workspace.clone(), key: Some(self.id.clone()) }
+    }
+
     /// Whether one of the key's scopes allows something.
     pub fn allows(&self, wanted: &str) -> bool {
         self.scopes.iter().any(|scope| scope.allows(wanted))

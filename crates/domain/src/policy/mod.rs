@@ -12,6 +12,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -361,4 +362,13 @@ pub fn matches(pattern: &str, text: &str) -> bool {
             (0..=tail.len()).filter(|at| tail.is_char_boundary(*at)).any(|at| matches(rest, &tail[at..]))
         }
     }
+}
+
+/// A file below a directory, named by its path in there or in full. None: it leads out, or names no file. Only the
+/// text is looked at.
+pub fn inside(dir: &Path, path: &str) -> Option<PathBuf> {
+    let path = Path::new(path);
+    let relative = path.strip_prefix(dir).unwrap_or(path);
+    let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
+    (plain && relative.components().next().is_some()).then(|| dir.join(relative))
 }

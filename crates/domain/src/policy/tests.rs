@@ -205,3 +205,14 @@ fn a_star_stands_for_any_text() {
         assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
     }
 }
+
+#[test]
+fn paths_stay_inside_the_directory() {
+    let dir = Path::new("/run/secrets");
+    let joined = |path| inside(dir, path).map(|p| p.display().to_string());
+    assert_eq!(joined("openai").as_deref(), Some("/run/secrets/openai"));
+    assert_eq!(joined("/run/secrets/team/openai").as_deref(), Some("/run/secrets/team/openai"));
+    for out in ["", "/etc/passwd", "../etc/passwd", "a/../../etc/passwd", "/run/secrets", "/run/secretsx/a"] {
+        assert_eq!(joined(out), None, "{out}");
+    }
+}

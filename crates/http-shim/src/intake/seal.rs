@@ -7,6 +7,7 @@ use domain::{ApiError, Config, Registry};
 use serde_json::{Map, Value};
 use tracing::error;
 
+use crate::access::without_scheme;
 use crate::intake::{Door, Lookup};
 
 /// Headers that hold a provider's credential.
@@ -161,12 +162,4 @@ fn names_providers(document: &Value) -> bool {
 
 fn may_be_forwarded(name: &str) -> bool {
     !NEVER_FORWARDED.contains(&name) && !name.starts_with("pointsman-") && !name.starts_with("x-portkey-")
-}
-
-fn without_scheme(value: &str) -> &str {
-    let value = value.trim();
-    match value.split_once(' ') {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim(),
-        _ => value,
-    }
 }

@@ -49,8 +49,9 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
     }
     models(&mut rules, settings);
     route(&mut rules, settings);
-    sealing(&mut rules, settings);
-    auth(&mut rules, settings);
+    let (sealing, auth) = (&settings.sealing, &settings.auth);
+    key_or_file(&mut rules, "sealing.private_key", sealing.private_key.expose(), &sealing.private_key_file);
+    key_or_file(&mut rules, "auth.cluster_secret", auth.cluster_secret.expose(), &auth.cluster_secret_file);
     rules.0
 }
 
@@ -289,32 +290,18 @@ fn credential_in(value: &serde_json::Value) -> Option<&str> {
     }
 }
 
-fn auth(rules: &mut Rules, settings: &Settings) {
-    let (secret, file) = (settings.auth.cluster_secret.expose(), &settings.auth.cluster_secret_file);
+/// 32 bytes in base64, as text or in a file.
+fn key_or_file(rules: &mut Rules, name: &str, text: &str, file: &str) {
+    let in_file = format!("{name}_file");
     rules.check(
-        secret.is_empty() || file.is_empty(),
-        &["auth.cluster_secret_file", "auth.cluster_secret"],
-        "`auth.cluster_secret` and `auth.cluster_secret_file` exclude each other: leave one empty",
+        text.is_empty() || file.is_empty(),
+        &[&in_file, name],
+        format!("`{name}` and `{in_file}` exclude each other: leave one empty"),
     );
-    let decoded = base64::engine::general_purpose::STANDARD.decode(secret.trim());
+    let decoded = base64::engine::general_purpose::STANDARD.decode(text.trim());
     rules.check(
-        secret.is_empty() || decoded.is_ok_and(|bytes| bytes.len() == 32),
-        &["auth.cluster_secret"],
-        "`auth.cluster_secret` has to be 32 bytes in base64, as `openssl rand -base64 32` prints them",
-    );
-}
-
-fn sealing(rules: &mut Rules, settings: &Settings) {
-    let (key, file) = (settings.sealing.private_key.expose(), &settings.sealing.private_key_file);
-    rules.check(
-        key.is_empty() || file.is_empty(),
-        &["sealing.private_key_file", "sealing.private_key"],
-        "`sealing.private_key` and `sealing.private_key_file` exclude each other: leave one empty",
-    );
-    let decoded = base64::engine::general_purpose::STANDARD.decode(key.trim());
-    rules.check(
-        key.is_empty() || decoded.is_ok_and(|bytes| bytes.len() == 32),
-        &["sealing.private_key"],
-        "`sealing.private_key` has to be 32 bytes in base64, as `openssl rand -base64 32` prints them",
+        text.is_empty() || decoded.is_ok_and(|bytes| bytes.len() == 32),
+        &[name],
+        format!("`{name}` has to be 32 bytes in base64, as `openssl rand -base64 32` prints them"),
     );
 }

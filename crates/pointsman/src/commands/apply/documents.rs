@@ -361,7 +361,7 @@ impl Problems<'_> {
     }
 
     fn config(&mut self, config: &Value) {
-        if let Err(err) = Config::parse(&config.to_string(), &HeaderOptions::default()) {
+        if let Err(err) = Config::read(config, &HeaderOptions::default()) {
             self.add(&err.path, &err.message);
         }
     }

@@ -29,7 +29,7 @@ pub(crate) fn run(
 ) -> anyhow::Result<ExitCode> {
     let outcomes = outcomes::parse(&attempt.outcomes)?;
     let document = documents::config_in(&attempt.file, env)?;
-    let config = Config::parse(&document.to_string(), &HeaderOptions::default())
+    let config = Config::read(&document, &HeaderOptions::default())
         .with_context(|| attempt.file.display().to_string())?;
     let request = request(attempt, settings)?;
     // What the settings say of models counts here as it does in a router.
