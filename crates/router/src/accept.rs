@@ -1,7 +1,7 @@
 //! A request as it arrives: understood, or refused with the reason.
 
 use bus::requests::{Ending, Stored};
-use bus::state::Status;
+use bus::state::{ReadError, Status};
 use bus::work::{DEAD_REQUEST, Delivery, MAX_DELIVERIES};
 use bytes::Bytes;
 use domain::facts::{self, Facts};
@@ -89,7 +89,9 @@ impl Router {
             ApiError::bad_request("operation", "unknown_operation", err.to_string())
         })?;
         refuse_clear_credentials(delivery)?;
-        let identity = self.twice(|| self.identify(delivery), "03").await?;
+        let unknown = |err: &ApiError| err.code.as_deref() == Some("03");
+        let identity = self.twice(|| self.identify(delivery), unknown).await.map_err(NoConfig::Unread)??;
+        let outline = self.outline_of(delivery, Some(&identity));
         if let Some(id) = &identity.key
             && self.ctx.policy().read(|p| p.api_key(id)).is_none()
         {
@@ -101,7 +103,7 @@ impl Router {
         let said =
             |name: &str| delivery.header(name).filter(|_| by_gateway || name != headers::CONFIG_VERSION);
         let mut options = Options::read(said)?;
-        let (reference, body) = self.body(delivery).await?;
+        let (reference, body) = self.body(delivery, &outline.request).await?;
         let facts = Facts::read(operation, &body)?;
         options.fill(&facts)?;
         options.routing.model = facts.model_with_provider();
@@ -113,7 +115,7 @@ impl Router {
         }
         let inline = if matches!(reference, BodyRef::Inline { .. }) { body } else { Bytes::new() };
         let options_in_body = facts.has_options();
-        let envelope = self.envelope(delivery, operation, lane, &options, facts, source, reference)?;
+        let envelope = self.envelope(outline, operation, lane, &options, facts, source, reference)?;
         let seen = match delivery.header(headers::SEEN) {
             Some(text) => serde_json::from_str(text).unwrap_or_default(),
             None => headers::seen(config.wanted_headers(), |name| delivery.header(name)),
@@ -123,13 +125,17 @@ impl Router {
     }
 
     /// What is refused for want of a record is looked at again with all that is stored: others may have heard first.
-    async fn twice<T>(&self, look: impl Fn() -> Result<T, ApiError>, missing: &str) -> Result<T, NoConfig> {
+    pub(crate) async fn twice<T, E>(
+        &self,
+        look: impl Fn() -> Result<T, E>,
+        missing: impl Fn(&E) -> bool,
+    ) -> Result<Result<T, E>, ReadError> {
         match look() {
-            Err(err) if err.code.as_deref() == Some(missing) => {
-                self.ctx.bus().load_policy(self.ctx.policy()).await.map_err(NoConfig::Unread)?;
-                Ok(look()?)
+            Err(err) if missing(&err) => {
+                self.ctx.bus().load_policy(self.ctx.policy()).await?;
+                Ok(look())
             }
-            seen => Ok(seen?),
+            seen => Ok(seen),
         }
     }
 
@@ -140,7 +146,8 @@ impl Router {
         options: &Options,
     ) -> Result<(ConfigSource, Arc<Config>), NoConfig> {
         let choose = || self.ctx.policy().read(|p| p.choose_config(identity, options));
-        let chosen = match self.twice(choose, "unknown_config").await? {
+        let unknown = |err: &ApiError| err.code.as_deref() == Some("unknown_config");
+        let chosen = match self.twice(choose, unknown).await.map_err(NoConfig::Unread)?? {
             Chosen::Unseen(key) => Chosen::Stored(self.version(&key).await?),
             chosen => chosen,
         };
@@ -163,7 +170,7 @@ impl Router {
     }
 
     /// The body's bytes, wherever they are. A large one that came with the message is moved out of it.
-    async fn body(&self, delivery: &Delivery) -> Result<(BodyRef, Bytes), ApiError> {
+    async fn body(&self, delivery: &Delivery, request: &RequestId) -> Result<(BodyRef, Bytes), ApiError> {
         let Some(reference) = delivery.header(headers::BODY) else {
             let body = delivery.payload().clone();
             return Ok((BodyRef::Inline { size: body.len() }, body));
@@ -175,7 +182,6 @@ impl Router {
         let (object, size) = reference.split_once(';').ok_or_else(malformed)?;
         let size = size.parse().map_err(|_| malformed())?;
         // Whoever names the body of another request would read it, and it would be deleted with this one.
-        let request = self.outline(delivery).request;
         if object.split_once('.').is_none_or(|(owner, _)| owner != request.as_str()) {
             let message = format!(
                 "header `{}`: the object is not this request's; store it as `{request}.request` and send `{}`",
@@ -194,7 +200,7 @@ impl Router {
     #[expect(clippy::too_many_arguments, reason = "one value per source, put together in one place")]
     fn envelope(
         &self,
-        delivery: &Delivery,
+        outline: Envelope,
         operation: Operation,
         lane: Lane,
         options: &Options,
@@ -202,7 +208,6 @@ impl Router {
         config: ConfigSource,
         body: BodyRef,
     ) -> Result<Envelope, ApiError> {
-        let outline = self.outline(delivery);
         let usual = if options.asynchronous { self.options.asynchronous } else { self.options.interactive };
         let deadline = options.limit.unwrap_or(Limit::Within(usual)).deadline(outline.accepted_at);
         self.check_deadline(deadline, outline.accepted_at)?;
@@ -243,14 +248,16 @@ impl Router {
 
     /// What can be said of a request whatever else is wrong with it.
     fn outline(&self, delivery: &Delivery) -> Envelope {
-        let identity = self.identify(delivery);
-        let chosen = delivery.header(headers::REQUEST_ID).and_then(|id| RequestId::choose(id).ok());
+        self.outline_of(delivery, self.identify(delivery).ok().as_ref())
+    }
+
+    fn outline_of(&self, delivery: &Delivery, identity: Option<&Identity>) -> Envelope {
+        let workspace = identity.map(|identity| identity.workspace.clone()).unwrap_or_default();
         // Who may not use an id here has not chosen it.
-        let chosen = chosen.filter(|_| identity.is_ok());
-        let workspace = identity.map(|identity| identity.workspace).unwrap_or_default();
-        let request =
-            chosen.unwrap_or_else(|| RequestId::from_position(delivery.sequence, delivery.stored_nanos));
-        let request = request.within(&workspace);
+        let request = match identity {
+            Some(_) => request_id(delivery, &workspace),
+            None => position(delivery),
+        };
         let (word, lane) = bus::subject::parse_request(delivery.subject()).unwrap_or(("", Lane::Normal));
         Envelope {
             request,
@@ -282,7 +289,7 @@ impl Router {
         }
     }
 
-    async fn ended_before(&self, envelope: &Envelope) -> Result<Option<Stored>, bus::state::ReadError> {
+    async fn ended_before(&self, envelope: &Envelope) -> Result<Option<Stored>, ReadError> {
         let stored = self.ctx.bus().result(&envelope.workspace, &envelope.request).await?;
         Ok(stored.filter(|s| matches!(s.record, Record::Final(_))))
     }
@@ -380,11 +387,17 @@ impl Router {
 /// The id that a gateway gave a request, whoever it says the request belongs to.
 fn claimed(delivery: &Delivery) -> RequestId {
     let workspace = delivery.header(headers::IDENTITY).and_then(|said| said.split(';').next());
-    let workspace = workspace.and_then(|name| Workspace::parse(name).ok()).unwrap_or_default();
+    request_id(delivery, &workspace.and_then(|name| Workspace::parse(name).ok()).unwrap_or_default())
+}
+
+/// The id that a message brings, or one made of its position, inside a workspace.
+fn request_id(delivery: &Delivery, workspace: &Workspace) -> RequestId {
     let chosen = delivery.header(headers::REQUEST_ID).and_then(|id| RequestId::choose(id).ok());
-    chosen
-        .unwrap_or_else(|| RequestId::from_position(delivery.sequence, delivery.stored_nanos))
-        .within(&workspace)
+    chosen.unwrap_or_else(|| position(delivery)).within(workspace)
+}
+
+fn position(delivery: &Delivery) -> RequestId {
+    RequestId::from_position(delivery.sequence, delivery.stored_nanos)
 }
 
 fn reply(options: &Options) -> ReplyTo {

@@ -9,7 +9,6 @@ use bus::work::Delivery;
 use bus::{PutError, subject};
 use bytes::Bytes;
 use domain::config::Target;
-use domain::config::params::Path;
 use domain::envelope::FailedAnswer;
 use domain::health::{Watch, target_key};
 use domain::next::{self, Decision, View};
@@ -18,14 +17,15 @@ use domain::{
     Refusal, Timestamp, outcome,
 };
 use parking_lot::Mutex;
-use providers::resolve::{self, Names, Unresolved, Wanted};
+use providers::resolve::{self, Unresolved};
 use role::Ctx;
 use tracing::{debug, warn};
 
 use crate::Options;
 use crate::configs::Configs;
 use crate::facts::Reachable;
-use crate::health::{Book, Permission};
+use crate::health::Book;
+use crate::target::dropped;
 
 /// What a router needs to act.
 pub(crate) struct Router {
@@ -34,7 +34,7 @@ pub(crate) struct Router {
     pub(crate) configs: Configs,
     pub(crate) health: Arc<Book>,
     /// Targets that are known to have consumers, and the limit they were made with.
-    targets: Mutex<HashMap<String, usize>>,
+    pub(crate) targets: Mutex<HashMap<String, usize>>,
 }
 
 /// Reasons on record with one attempt, and characters of each.
@@ -133,8 +133,7 @@ impl Router {
                         continue;
                     };
                     let chosen = Choice { target: &target, why: &why, watch: &watch };
-                    let told = self.tell(&envelope, &target, &mut unreported).await;
-                    let called = match told {
+                    let called = match self.tell(&envelope, &target, &mut unreported).await {
                         Ok(()) => self.call(&mut envelope, config, &chosen, body, &failed, now).await,
                         Err(err) => Err(err),
                     };
@@ -149,9 +148,7 @@ impl Router {
                             failed = unusable(&mut envelope, &chosen, &err, now);
                         }
                         Err(NotCalled::Refused(err)) => {
-                            let by_header =
-                                matches!(&envelope.config, ConfigSource::Inline(text) if text == "{}");
-                            let err = resolve::blame(err, by_header, &envelope.routing);
+                            let err = blamed(err, &envelope);
                             return self.end(&envelope, outcome::Kind::Refused, &err, unreported).await;
                         }
                         Err(NotCalled::Trouble(trouble)) => return Err(trouble),
@@ -178,24 +175,6 @@ impl Router {
                 }
             }
         }
-    }
-
-    /// What to watch at a target that was chosen. None: it is half-open, and somebody else is trying it.
-    async fn permitted(&self, envelope: &Envelope, target: &Target, now: Timestamp) -> Option<Watch> {
-        let mut watch = Watch {
-            target: target_key(&envelope.workspace, &resolve::queue(target)),
-            policy: target.breaker.clone(),
-            callers_credential: target.api_key.is_some() || target.custom_host.is_some(),
-            callers_timeout: envelope.routing.request_timeout.is_some(),
-            probe: false,
-        };
-        let longest = resolve::longest(target, &self.ctx.registry());
-        match self.health.permit(&watch, now, longest).await {
-            Permission::Granted => {}
-            Permission::Probe => watch.probe = true,
-            Permission::Denied => return None,
-        }
-        Some(watch)
     }
 
     /// Reports what led here, once it is certain that the request goes on at this target.
@@ -272,56 +251,6 @@ impl Router {
             }
             Err(err) => Err(NotCalled::Trouble(err.into())),
         }
-    }
-
-    async fn resolve(
-        &self,
-        target: &Target,
-        envelope: &Envelope,
-        now: Timestamp,
-    ) -> Result<resolve::Resolved, NotCalled> {
-        match self.look_up(target, envelope, now) {
-            // A gateway may have heard of a virtual key first.
-            Err(Unresolved::Document(err)) if err.code.as_deref() == Some("unknown_provider") => {
-                let loaded = self.ctx.bus().load_policy(self.ctx.policy()).await;
-                loaded.map_err(|err| NotCalled::Trouble(err.into()))?;
-                Ok(self.look_up(target, envelope, now)?)
-            }
-            found => Ok(found?),
-        }
-    }
-
-    fn look_up(
-        &self,
-        target: &Target,
-        envelope: &Envelope,
-        now: Timestamp,
-    ) -> Result<resolve::Resolved, Unresolved> {
-        let wanted = Wanted { operation: envelope.operation, model: envelope.model.as_deref() };
-        self.ctx.policy().read(|policy| {
-            let names = Names {
-                registry: &self.ctx.registry(),
-                policy,
-                workspace: &envelope.workspace,
-                trusted_hosts: &self.options.trusted_hosts,
-                now,
-            };
-            resolve::resolve(target, &names, wanted)
-        })
-    }
-
-    pub(crate) async fn ensure_target(&self, queue: &str, limit: usize) -> Result<(), Trouble> {
-        if self.targets.lock().get(queue) == Some(&limit) {
-            return Ok(());
-        }
-        self.ctx.bus().ensure_target(queue, limit).await?;
-        self.targets.lock().insert(queue.to_owned(), limit);
-        Ok(())
-    }
-
-    /// Forgets which targets are known, so that the next call makes sure again.
-    pub(crate) fn forget_target(&self, queue: &str) {
-        self.targets.lock().remove(queue);
     }
 
     async fn wait(
@@ -411,11 +340,10 @@ fn note(decision: &Decision<'_>, envelope: &Envelope) {
     }
 }
 
-/// What is taken out of the body for a target.
-fn dropped(target: &Target, envelope: &Envelope) -> Vec<Path> {
-    let ours = ["config", "provider"].iter().filter_map(|name| name.parse().ok());
-    let own = target.drop_params.iter().cloned();
-    if envelope.options_in_body { own.chain(ours).collect() } else { own.collect() }
+/// The error of a target that leads nowhere, said of the header or the config that named it.
+fn blamed(err: ApiError, envelope: &Envelope) -> ApiError {
+    let by_header = matches!(&envelope.config, ConfigSource::Inline(text) if text == "{}");
+    resolve::blame(err, by_header, &envelope.routing)
 }
 
 /// The reasons that go on record with an attempt.
@@ -435,7 +363,7 @@ fn over(ended: Ended, envelope: &Envelope) -> Step {
 }
 
 /// Why no call was made.
-enum NotCalled {
+pub(crate) enum NotCalled {
     QueueFull,
     /// This target cannot serve the request; another may.
     Unusable(ApiError),

@@ -10,6 +10,7 @@ mod fallback;
 mod health;
 mod identify;
 mod sweep;
+mod target;
 
 use std::sync::Arc;
 use std::time::Duration;

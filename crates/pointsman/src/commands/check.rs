@@ -37,7 +37,7 @@ fn problems(settings: &Settings) -> Vec<String> {
         }
     }
     if let Some(route) = &settings.route {
-        match domain::Config::read(&route, &HeaderOptions::default()) {
+        match domain::Config::read(route, &HeaderOptions::default()) {
             Err(err) => problems.push(format!("[route]: {err}")),
             Ok(config) => {
                 for target in config.targets() {

@@ -204,7 +204,7 @@ mod tests {
 
     #[track_caller]
     fn check(config: &Value, list: &str, calls: &[(&str, u64)], end: &End) {
-        let config = Config::read(&config, &HeaderOptions::default()).unwrap();
+        let config = Config::read(config, &HeaderOptions::default()).unwrap();
         let run = run(&config, &request(), &outcomes::parse(list).unwrap(), &NoModels);
         let made = run.steps.iter().filter_map(|step| match step {
             Step::Call(call) => Some((call.attempt.path.as_str(), call.attempt.started_at.0 - 1000)),
