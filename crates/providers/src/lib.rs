@@ -3,9 +3,12 @@
 #![warn(missing_docs)]
 
 pub mod catalogue;
+pub mod chat;
+pub mod embeddings;
 pub mod failure;
 pub mod models;
 pub mod openai;
 pub mod refusal;
+pub mod rerank;
 pub mod resolve;
 pub mod sse;

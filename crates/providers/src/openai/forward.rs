@@ -126,21 +126,32 @@ struct Counts {
 struct PromptDetails {
     #[serde(default)]
     cached_tokens: Option<u64>,
+    #[serde(default)]
+    audio_tokens: Option<u64>,
 }
 
 #[derive(Deserialize)]
 struct CompletionDetails {
     #[serde(default)]
     reasoning_tokens: Option<u64>,
+    #[serde(default)]
+    audio_tokens: Option<u64>,
 }
 
 impl From<Counts> for Usage {
     fn from(counts: Counts) -> Self {
+        let (input, output) = (counts.prompt_tokens_details, counts.completion_tokens_details);
+        let of_input = |count: fn(&PromptDetails) -> Option<u64>| input.as_ref().and_then(count).unwrap_or(0);
+        let of_output =
+            |count: fn(&CompletionDetails) -> Option<u64>| output.as_ref().and_then(count).unwrap_or(0);
         Self {
             input: counts.prompt_tokens,
             output: counts.completion_tokens,
-            cached_input: counts.prompt_tokens_details.and_then(|d| d.cached_tokens).unwrap_or(0),
-            reasoning: counts.completion_tokens_details.and_then(|d| d.reasoning_tokens).unwrap_or(0),
+            cached_input: of_input(|details| details.cached_tokens),
+            cache_write: 0,
+            audio_input: of_input(|details| details.audio_tokens),
+            reasoning: of_output(|details| details.reasoning_tokens),
+            audio_output: of_output(|details| details.audio_tokens),
         }
     }
 }
@@ -368,7 +379,7 @@ mod tests {
     fn answers_tell_their_model_and_usage() {
         let body = br#"{"model":"m-1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5,
             "prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":4}}}"#;
-        let usage = Usage { input: 3, output: 5, cached_input: 2, reasoning: 4 };
+        let usage = Usage { input: 3, output: 5, cached_input: 2, reasoning: 4, ..Usage::default() };
         assert_eq!(read_answer(body), Ok(Told { model: Some("m-1".into()), usage: Some(usage) }));
     }
 
