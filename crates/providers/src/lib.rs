@@ -11,4 +11,5 @@ pub mod openai;
 pub mod refusal;
 pub mod rerank;
 pub mod resolve;
+pub mod responses;
 pub mod sse;
