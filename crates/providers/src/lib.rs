@@ -8,6 +8,7 @@ pub mod cohere;
 mod draft;
 pub mod embeddings;
 pub mod failure;
+pub mod google;
 mod lenient;
 mod lookup;
 pub mod models;
