@@ -2,6 +2,7 @@
 
 #![warn(missing_docs)]
 
+pub mod aws;
 pub mod catalogue;
 pub mod chat;
 pub mod cohere;
