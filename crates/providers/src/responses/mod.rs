@@ -3,6 +3,7 @@
 mod answer;
 mod content;
 mod echo;
+mod error;
 mod fields;
 mod input;
 mod item;
@@ -21,6 +22,7 @@ mod turns;
 mod tests;
 
 pub use answer::write_answer;
+pub use error::{own_error, write_error};
 pub use object::{Stage, request_id, response_id, write_stage};
 pub use observe::{Observer, observer, told};
 pub use request::read_request;
