@@ -220,7 +220,7 @@ fn whole(provider: &str, answer: Whole, first_byte: Duration) -> Made {
     if !answer.content_type.contains("json") {
         return invalid(format!("the answer's content type is `{}`, not JSON", answer.content_type));
     }
-    match openai::read_answer(&answer.body) {
+    match openai::told(&answer.body) {
         Err(message) => invalid(message),
         Ok(told) => Made {
             status: answer.status,
