@@ -72,6 +72,23 @@ pub(super) fn write(usage: &Usage) -> Map<String, Value> {
     written
 }
 
+/// Tiers of service: Anthropic's word, and OpenAI's for the same.
+const TIERS: [(&str, &str); 3] = [("standard", "default"), ("priority", "priority"), ("batch", "batch")];
+
+/// The tier that a `usage` object names, in OpenAI's form.
+pub(super) fn read_tier(usage: &Value) -> Option<(String, Value)> {
+    let tier = usage.get("service_tier")?.as_str()?;
+    let word = TIERS.iter().find(|(ours, _)| *ours == tier).map_or(tier, |(_, openai)| openai);
+    Some(("service_tier".to_owned(), word.into()))
+}
+
+/// The tier for a `usage` object, if Anthropic has a word for it.
+pub(super) fn write_tier(extra: &Map<String, Value>) -> Option<(String, Value)> {
+    let tier = extra.get("service_tier")?.as_str()?;
+    let (word, _) = TIERS.iter().find(|(_, openai)| *openai == tier)?;
+    Some(("service_tier".to_owned(), (*word).into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +110,17 @@ mod tests {
         };
         assert_eq!(usage, expected);
         assert_eq!(Value::Object(write(&usage)), told);
+    }
+
+    #[test]
+    fn tiers_have_a_word_in_both_dialects() {
+        for (anthropic, openai) in TIERS {
+            let extra = Map::from_iter(read_tier(&json!({ "service_tier": anthropic })));
+            assert_eq!(extra["service_tier"], openai);
+            assert_eq!(write_tier(&extra), Some(("service_tier".to_owned(), anthropic.into())));
+        }
+        assert_eq!(read_tier(&json!({ "service_tier": null })), None);
+        assert_eq!(write_tier(&Map::from_iter([("service_tier".to_owned(), json!("flex"))])), None);
     }
 
     #[test]

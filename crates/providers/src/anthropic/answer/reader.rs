@@ -6,7 +6,7 @@ use domain::Usage;
 use serde_json::{Map, Value};
 
 use super::super::usage::Counts;
-use super::super::{error, stop};
+use super::super::{error, stop, usage};
 use super::whole::EXTRA;
 use crate::chat::{Block, Broken, Delta, Dialect, Event, MAX_EVENT, ReadEvents, Start};
 use crate::sse::Events;
@@ -97,9 +97,7 @@ impl Reader {
         self.begin(Start { id: word("id"), model: word("model"), created: None }, out);
         if let Some(usage) = message.get("usage") {
             self.count(usage, out);
-            if let Some(tier) = usage.get("service_tier").filter(|tier| tier.is_string()) {
-                out.push(Event::Extra(Map::from_iter([("service_tier".to_owned(), tier.clone())])));
-            }
+            out.extend(usage::read_tier(usage).map(|tier| Event::Extra(Map::from_iter([tier]))));
         }
     }
 

@@ -28,17 +28,15 @@ pub fn read_answer(body: &[u8]) -> Result<Answer, String> {
     let word = |name: &str| message.get(name).and_then(Value::as_str);
     let finish = stop::read(word("stop_reason"), word("stop_sequence"));
     let (id, model) = (word("id").map(str::to_owned), word("model").map(str::to_owned));
-    let usage = message.get("usage").filter(|usage| usage.is_object());
-    let counted = usage.map(|usage| Usage::from(Counts::of(usage)));
+    let counts = message.get("usage").filter(|usage| usage.is_object());
+    let usage = counts.map(|counts| Usage::from(Counts::of(counts)));
     let mut extra = Map::new();
-    if let Some(tier) = usage.and_then(|usage| usage.get("service_tier")).filter(|tier| !tier.is_null()) {
-        extra.insert("service_tier".to_owned(), tier.clone());
-    }
+    extra.extend(counts.and_then(usage::read_tier));
     for name in EXTRA {
         extra.extend(message.remove_entry(name).filter(|(_, value)| !value.is_null()));
     }
     let choice = Choice { index: 0, parts: content.into_iter().map(part).collect(), finish, logprobs: None };
-    Ok(Answer { id, model, created: None, choices: vec![choice], usage: counted, extra })
+    Ok(Answer { id, model, created: None, choices: vec![choice], usage, extra })
 }
 
 /// The part for a block of an answer. What only Anthropic has is kept whole.
@@ -77,7 +75,7 @@ pub fn write_answer(answer: &Answer, about: &About<'_>) -> Vec<u8> {
     message.insert("stop_reason".to_owned(), stop_reason.into());
     message.insert("stop_sequence".to_owned(), stop_sequence);
     let mut usage = usage::write(&answer.usage.unwrap_or_default());
-    usage.extend(service_tier(&answer.extra));
+    usage.extend(usage::write_tier(&answer.extra));
     message.insert("usage".to_owned(), usage.into());
     message.extend(extra(&answer.extra, about.strict));
     Value::Object(message).to_string().into_bytes()
@@ -93,14 +91,6 @@ pub(super) fn envelope(id: Option<&str>, model: Option<&str>, about: &About<'_>)
     message.insert("role".to_owned(), "assistant".into());
     message.insert("model".to_owned(), model.unwrap_or(about.model).into());
     message
-}
-
-/// The tier, if it is one that Anthropic's `usage` names.
-fn service_tier(extra: &Map<String, Value>) -> Option<(String, Value)> {
-    let tier = extra
-        .get("service_tier")
-        .filter(|tier| tier.as_str().is_some_and(|tier| ["standard", "priority", "batch"].contains(&tier)))?;
-    Some(("service_tier".to_owned(), tier.clone()))
 }
 
 /// Further fields of the message: Anthropic's own, and the provider's where the caller wants to see those.

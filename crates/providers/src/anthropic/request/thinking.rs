@@ -28,13 +28,6 @@ pub(super) struct Plan {
     pub(super) effort: Option<&'static str>,
 }
 
-impl Plan {
-    /// Whether thinking was turned on.
-    pub(super) fn thinks(&self) -> bool {
-        self.thinking.as_ref().is_some_and(|thinking| thinking["type"] != "disabled")
-    }
-}
-
 /// Decides on `thinking`, `output_config.effort` and `max_tokens`.
 ///
 /// Source: "Extended thinking", "Adaptive thinking" and "Effort" on platform.claude.com.

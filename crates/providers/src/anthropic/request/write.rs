@@ -99,15 +99,13 @@ pub fn write_request(request: Request, target: &Target<'_>) -> Result<Written, A
     put(&mut body, "system", (!system.is_empty()).then(|| system.into()));
     body.insert("messages".to_owned(), messages.into());
     tools.put(&mut body);
-    let thinking = if plan.thinking.is_some() || own.contains_key("thinking") {
-        with_own("thinking", plan.thinking.clone(), &mut own)
-    } else {
-        None
-    };
+    let said = plan.thinking.is_some() || own.get("thinking").is_some_and(Value::is_object);
+    let thinking = said.then(|| with_own("thinking", plan.thinking, &mut own)).flatten();
+    let thinks = thinking.as_ref().is_some_and(|thinking| thinking["type"] != "disabled");
     put(&mut body, "thinking", thinking);
     let config = output_config(response_format, plan.effort, &mut report);
     put(&mut body, "output_config", with_own("output_config", config, &mut own));
-    Sampling { temperature, top_p, top_k }.put(known, plan.thinks(), &mut body, &mut report);
+    Sampling { temperature, top_p, top_k }.put(known, thinks, &mut body, &mut report);
     put(&mut body, "stop_sequences", stop_sequences(stop, &mut report));
     put(&mut body, "metadata", user_id(user, &mut own).map(|user| json!({ "user_id": user })));
     put(&mut body, "stream", stream.then_some(Value::Bool(true)));
@@ -122,7 +120,7 @@ fn put(body: &mut Map<String, Value>, name: &str, value: Option<Value>) {
 
 /// A field together with those parts of it that were kept under their dotted names.
 fn with_own(name: &str, value: Option<Value>, own: &mut Map<String, Value>) -> Option<Value> {
-    let whole = own.shift_remove(name).filter(Value::is_object);
+    let whole = own.get(name).is_some_and(Value::is_object).then(|| own.shift_remove(name)).flatten();
     let inside = |field: &String| field.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
     let names: Vec<String> = own.keys().filter(|field| inside(field)).cloned().collect();
     if names.is_empty() && whole.is_none() {

@@ -1,1 +1,0 @@
-//! Laws that hold for all requests, answers and streams.
