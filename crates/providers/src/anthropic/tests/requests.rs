@@ -200,9 +200,12 @@ fn body() -> impl Strategy<Value = Value> {
     )
 }
 
+/// A turn of the model or of the user: results of tools, and what is said.
+type Turn = (bool, Vec<Part>, Vec<Part>);
+
 /// What a conversation says, however it is cut into turns: instructions, then turns of two roles.
-fn meaning(messages: Vec<Message>) -> (Vec<Part>, Vec<(bool, Vec<Part>, Vec<Part>)>) {
-    let (mut system, mut turns): (Vec<Part>, Vec<(bool, Vec<Part>, Vec<Part>)>) = Default::default();
+fn meaning(messages: Vec<Message>) -> (Vec<Part>, Vec<Turn>) {
+    let (mut system, mut turns): (Vec<Part>, Vec<Turn>) = Default::default();
     for Message { role, parts, .. } in messages {
         let says = |part: &Part| !matches!(&part.kind, PartKind::Text { text, .. } if text.trim().is_empty());
         let parts: Vec<Part> = parts.into_iter().filter(says).collect();
