@@ -70,16 +70,14 @@ pub fn write_request(request: Request, target: &Target<'_>) -> Result<Written, A
     } = request;
     let mut report = Report { provider: target.provider, dropped: Vec::new(), known: HashSet::new() };
     dropped.into_iter().for_each(|path| report.leave_out(path));
-    let zero = |number: &Number| number.as_f64() == Some(0.0);
-    let silent = |biases: &Map<String, Value>| biases.is_empty();
     let unsaid = [
-        ("frequency_penalty", frequency_penalty.is_some_and(|penalty| !zero(&penalty))),
-        ("presence_penalty", presence_penalty.is_some_and(|penalty| !zero(&penalty))),
+        ("frequency_penalty", frequency_penalty.is_some_and(|penalty| !is_zero(&penalty))),
+        ("presence_penalty", presence_penalty.is_some_and(|penalty| !is_zero(&penalty))),
         ("seed", seed.is_some()),
         ("n", n.is_some_and(|n| n != 1)),
         ("logprobs", logprobs == Some(true)),
         ("top_logprobs", top_logprobs.is_some_and(|top| top != 0)),
-        ("logit_bias", logit_bias.is_some_and(|biases| !silent(&biases))),
+        ("logit_bias", logit_bias.is_some_and(|biases| !biases.is_empty())),
         ("modalities", modalities.iter().any(|modality| modality != "text")),
         ("audio", audio.is_some()),
     ];
@@ -99,8 +97,7 @@ pub fn write_request(request: Request, target: &Target<'_>) -> Result<Written, A
     put(&mut body, "system", (!system.is_empty()).then(|| system.into()));
     body.insert("messages".to_owned(), messages.into());
     tools.put(&mut body);
-    let said = plan.thinking.is_some() || own.get("thinking").is_some_and(Value::is_object);
-    let thinking = said.then(|| with_own("thinking", plan.thinking, &mut own)).flatten();
+    let thinking = with_own_kind(plan.thinking, &mut own);
     let thinks = thinking.as_ref().is_some_and(|thinking| thinking["type"] != "disabled");
     put(&mut body, "thinking", thinking);
     let config = output_config(response_format, plan.effort, &mut report);
@@ -116,6 +113,16 @@ pub fn write_request(request: Request, target: &Target<'_>) -> Result<Written, A
 
 fn put(body: &mut Map<String, Value>, name: &str, value: Option<Value>) {
     body.extend(value.map(|value| (name.to_owned(), value)));
+}
+
+fn is_zero(number: &Number) -> bool {
+    number.as_f64() == Some(0.0)
+}
+
+/// `thinking`; what was kept beside its kind says nothing without one.
+fn with_own_kind(thinking: Option<Value>, own: &mut Map<String, Value>) -> Option<Value> {
+    let said = thinking.is_some() || own.get("thinking").is_some_and(Value::is_object);
+    said.then(|| with_own("thinking", thinking, own)).flatten()
 }
 
 /// A field together with those parts of it that were kept under their dotted names.
