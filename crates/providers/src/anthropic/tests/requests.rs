@@ -540,3 +540,31 @@ fn a_chat_of_instructions_alone_is_refused() {
     let err = write_request(request, &target(&Map::new())).unwrap_err();
     assert!(err.message.contains("write at least one message of role `user`"), "{}", err.message);
 }
+
+#[test]
+fn results_come_first_and_calls_keep_ids_that_anthropic_takes() {
+    let call = |id: &str| PartKind::ToolCall {
+        id: id.into(),
+        name: "f".into(),
+        arguments: String::new(),
+        signature: Some("seal".into()),
+    };
+    let result =
+        |id: &str| PartKind::ToolResult { id: id.into(), name: None, parts: Vec::new(), is_error: false };
+    let turn = |role, kind| Message { role, name: None, parts: vec![Part::new(kind)] };
+    let messages = vec![
+        turn(Role::Assistant, call("functions.f:0")),
+        Message::text(Role::User, "And?"),
+        turn(Role::Tool, result("functions.f:0")),
+    ];
+    let (body, dropped) = written(Request { messages, ..short("m") }, None);
+    let id = "functions_2ef_3a0";
+    let expected = json!([
+        { "role": "assistant", "content": [{ "type": "tool_use", "id": id, "name": "f", "input": {} }] },
+        { "role": "user", "content": [
+            { "type": "tool_result", "tool_use_id": id }, { "type": "text", "text": "And?" },
+        ] },
+    ]);
+    assert_eq!(body["messages"], expected);
+    assert_eq!(dropped, ["messages[0].tool_calls[0].function.thought_signature"]);
+}

@@ -251,3 +251,47 @@ fn events_beyond_the_limit_are_not_collected() {
     let told = (0..6).map(|_| reader.read(&piece, &mut events)).find(Result::is_err);
     assert_eq!(told, Some(Err(Broken::TooLarge)));
 }
+
+#[test]
+fn blocks_that_only_anthropic_has_come_whole() {
+    let piece = |text: &str| {
+        json!({ "type": "content_block_delta", "index": 4,
+                "delta": { "type": "input_json_delta", "partial_json": text } })
+    };
+    let search = json!({ "type": "server_tool_use", "id": "s", "name": "web_search", "input": {} });
+    let stream = sse(&[
+        json!({ "type": "message_start", "message": { "id": "msg_1" } }),
+        json!({ "type": "content_block_start", "index": 4, "content_block": search }),
+        piece("{\"query\":"),
+        piece("\"ants\"}"),
+        json!({ "type": "content_block_stop", "index": 4 }),
+        json!({ "type": "message_delta", "delta": { "stop_reason": "pause_turn" } }),
+        json!({ "type": "message_stop" }),
+    ]);
+    let value =
+        json!({ "type": "server_tool_use", "id": "s", "name": "web_search", "input": { "query": "ants" } });
+    let dialect = crate::chat::Dialect::Anthropic;
+    let expected = [
+        Event::Start(Start { id: Some("msg_1".into()), ..Start::default() }),
+        Event::Open { choice: 0, block: 0, what: Block::Native { dialect, value } },
+        Event::Close { choice: 0, block: 0 },
+        Event::Finish { choice: 0, finish: Finish::new(Reason::Pause, "pause_turn") },
+        Event::End,
+    ];
+    assert_eq!(read(&stream, 5).unwrap(), expected);
+}
+
+#[test]
+fn a_call_without_arguments_has_an_empty_object() {
+    let start = |input: Value| {
+        let call = json!({ "type": "tool_use", "id": "t", "name": "f", "input": input });
+        json!({ "type": "content_block_start", "index": 0, "content_block": call })
+    };
+    // Some hosts say all arguments at the start.
+    for (input, expected) in [(json!({}), "{}"), (Value::Null, "{}"), (json!({ "a": 1 }), "{\"a\":1}")] {
+        let stop = json!({ "type": "content_block_stop", "index": 0 });
+        let events = read(&sse(&[start(input), stop, json!({ "type": "message_stop" })]), 9).unwrap();
+        let said = Event::Delta { choice: 0, block: 0, delta: Delta::Arguments(expected.into()) };
+        assert!(events.contains(&said) && keeps_order(&events), "{events:?}");
+    }
+}
