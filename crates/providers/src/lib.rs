@@ -2,6 +2,7 @@
 
 #![warn(missing_docs)]
 
+pub mod anthropic;
 pub mod aws;
 pub mod catalogue;
 pub mod chat;
