@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod chat;
 pub mod embeddings;
 pub mod failure;
+pub mod gemini;
 pub mod google;
 pub mod models;
 pub mod openai;
