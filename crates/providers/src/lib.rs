@@ -2,15 +2,23 @@
 
 #![warn(missing_docs)]
 
+pub mod aws;
 pub mod catalogue;
 pub mod chat;
+pub mod cohere;
+mod draft;
 pub mod embeddings;
 pub mod failure;
 pub mod gemini;
 pub mod google;
+mod lenient;
+mod lookup;
 pub mod models;
+pub mod ollama;
 pub mod openai;
 pub mod refusal;
 pub mod rerank;
 pub mod resolve;
 pub mod sse;
+mod turn;
+pub mod workers_ai;

@@ -1,6 +1,12 @@
-//! Reranking as every dialect means it.
+//! Reranking as every dialect means it, and the dialect: Cohere's fields in a list object of OpenAI's kind.
+
+mod dialect;
+mod shape;
 
 use serde_json::{Map, Value};
+
+pub use dialect::{read_request, write_answer};
+pub use shape::{Shape, shape, shapes};
 
 /// A request to order documents by how well they answer a query.
 #[derive(Clone, Debug, Default, PartialEq)]

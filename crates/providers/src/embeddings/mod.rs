@@ -1,7 +1,12 @@
 //! Embeddings as every dialect means them.
 
+pub mod openai;
+mod shape;
+
 use domain::Usage;
 use serde_json::{Map, Value};
+
+pub use shape::{Shape, shape, shapes};
 
 /// A request for vectors.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,0 +1,12 @@
+//! Ollama's own API: chat as lines of JSON, embed.
+//!
+//! Source: <https://docs.ollama.com/api/chat>, and `api/types.go` of Ollama.
+
+mod answer;
+pub mod embeddings;
+mod request;
+mod stream;
+
+pub use answer::{read_answer, read_error};
+pub use request::write_request;
+pub use stream::Reader;
