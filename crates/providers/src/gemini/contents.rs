@@ -49,9 +49,10 @@ pub(super) fn write(messages: Vec<Message>, cx: &mut Context<'_>) -> Result<Map<
         let Message { role, name, parts } = message;
         let path = format!("messages[{at}]");
         cx.drop_if(format!("{path}.name"), name.is_some());
-        let mut written = Vec::new();
+        let (mut written, mut call) = (Vec::new(), 0);
         for (number, Part { kind, cache }) in parts.into_iter().enumerate() {
-            let path = Path { message: &path, part: format!("{path}.content[{number}]") };
+            let path = Path { message: &path, part: format!("{path}.content[{number}]"), call };
+            call += usize::from(matches!(kind, PartKind::ToolCall { .. }));
             cx.drop_if(format!("{}.cache_control", path.part), cache.is_some());
             part(kind, role, &path, cx, &mut written)?;
         }
@@ -118,6 +119,8 @@ fn seal_first_call(parts: &mut [Value]) {
 struct Path<'a> {
     message: &'a str,
     part: String,
+    /// Calls of tools before this part.
+    call: usize,
 }
 
 impl Path<'_> {
@@ -181,9 +184,9 @@ fn call(
 ) -> Result<Value, ApiError> {
     let given = if arguments.trim().is_empty() { "{}" } else { arguments };
     let Ok(args) = serde_json::from_str::<Map<String, Value>>(given) else {
-        let param = format!("{}.tool_calls", path.message);
+        let param = format!("{}.tool_calls[{}].function.arguments", path.message, path.call);
         let message = format!(
-            "`{param}`: the arguments of `{name}` are no JSON object, which {} wants: write an object such as `{{}}`",
+            "`{param}` for `{name}` is no JSON object, which {} wants: write an object such as `{{}}`",
             cx.target.provider
         );
         return Err(ApiError::bad_request(&param, "invalid_tool_arguments", message));
@@ -224,7 +227,8 @@ fn result(
     };
     let (mut texts, mut media) = (Vec::new(), Vec::new());
     for (number, Part { kind, cache }) in parts.into_iter().enumerate() {
-        let inner = Path { message: path.message, part: format!("{}.content[{number}]", path.part) };
+        let part = format!("{}.content[{number}]", path.message);
+        let inner = Path { message: path.message, part, call: 0 };
         cx.drop_if(format!("{}.cache_control", inner.part), cache.is_some());
         match kind {
             PartKind::Text { text, .. } | PartKind::Refusal(text) => texts.push(text),
@@ -270,16 +274,14 @@ fn blob(kind: PartKind, path: &Path<'_>, cx: &mut Context<'_>) -> Result<Value, 
             Ok(json!({"inlineData": {"mimeType": media_type, "data": data}}))
         }
         Source::Text(text) => Ok(json!({"text": text})),
-        Source::Url(url) if ["https:", "http:", "gs:"].iter().any(|scheme| url.starts_with(scheme)) => {
+        Source::Url(url) if is_reachable(&url) => {
             let mut file = json!({"fileUri": url});
             if let Some(kind) = media_type(&url).or_else(|| media_type(name.as_deref()?)) {
                 file["mimeType"] = Value::from(kind);
             }
             Ok(json!({"fileData": file}))
         }
-        Source::File(id) if id.starts_with("https://") || id.starts_with("gs://") => {
-            Ok(json!({"fileData": {"fileUri": id}}))
-        }
+        Source::File(id) if is_reachable(&id) => Ok(json!({"fileData": {"fileUri": id}})),
         Source::Url(_) => {
             let message = format!(
                 "has to be a data URI, or a URL that begins with `https:` or `gs:`, for {}",
@@ -296,6 +298,13 @@ fn blob(kind: PartKind, path: &Path<'_>, cx: &mut Context<'_>) -> Result<Value, 
             Err(path.refuse(".file.file_id", message))
         }
     }
+}
+
+/// Whether Gemini fetches such an address itself.
+fn is_reachable(url: &str) -> bool {
+    let begins =
+        |scheme: &&str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    ["https://", "http://", "gs://"].iter().any(begins)
 }
 
 fn media_type(name: &str) -> Option<&'static str> {
