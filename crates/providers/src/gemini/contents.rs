@@ -44,7 +44,7 @@ const MEDIA_TYPES: [(&str, &str); 24] = [
 /// Writes the turns: `systemInstruction` from all instructions wherever they stand, and `contents`, in which user and
 /// model take turns.
 pub(super) fn write(messages: Vec<Message>, cx: &mut Context<'_>) -> Result<Map<String, Value>, ApiError> {
-    let mut turns = Turns::default();
+    let (mut turns, mut results) = (Turns::default(), Vec::new());
     for (at, message) in messages.into_iter().enumerate() {
         let Message { role, name, parts } = message;
         let path = format!("messages[{at}]");
@@ -54,7 +54,14 @@ pub(super) fn write(messages: Vec<Message>, cx: &mut Context<'_>) -> Result<Map<
             let path = Path { message: &path, part: format!("{path}.content[{number}]"), call };
             call += usize::from(matches!(kind, PartKind::ToolCall { .. }));
             cx.drop_if(format!("{}.cache_control", path.part), cache.is_some());
-            part(kind, role, &path, cx, &mut written)?;
+            if let PartKind::ToolResult { id, name, parts, is_error } = kind {
+                results.push(result(ToolResult { id, name, parts, is_error }, &path, cx)?);
+            } else {
+                part(kind, role, &path, cx, &mut written)?;
+            }
+        }
+        if role != Role::Tool {
+            turns.add_results(&mut results);
         }
         match role {
             Role::System | Role::Developer => turns.system.extend(written),
@@ -62,6 +69,7 @@ pub(super) fn write(messages: Vec<Message>, cx: &mut Context<'_>) -> Result<Map<
             Role::Assistant => turns.add("model", written),
         }
     }
+    turns.add_results(&mut results);
     turns.finish(cx)
 }
 
@@ -78,6 +86,12 @@ impl Turns {
             Some((last, so_far)) if *last == role => so_far.extend(parts),
             _ => self.turns.push((role, parts)),
         }
+    }
+
+    /// Gemini knows which result belongs to which call by their order alone: ids are refused by Vertex AI.
+    fn add_results(&mut self, results: &mut Vec<(usize, Vec<Value>)>) {
+        results.sort_by_key(|(call, _)| *call);
+        results.drain(..).for_each(|(_, parts)| self.add("user", parts));
     }
 
     fn finish(mut self, cx: &mut Context<'_>) -> Result<Map<String, Value>, ApiError> {
@@ -161,9 +175,6 @@ fn part(
         PartKind::ToolCall { id, name, arguments, signature } => {
             out.push(call(id, name, &arguments, signature, path, cx)?);
         }
-        PartKind::ToolResult { id, name, parts, is_error } => {
-            result(ToolResult { id, name, parts, is_error }, path, cx, out)?;
-        }
         media => out.push(blob(media, path, cx)?),
     }
     Ok(())
@@ -191,11 +202,12 @@ fn call(
         );
         return Err(ApiError::bad_request(&param, "invalid_tool_arguments", message));
     };
-    let mut part = json!({"functionCall": {"id": id, "name": name, "args": args}});
+    let mut part = json!({"functionCall": {"name": name, "args": args}});
     if let Some(signature) = signature {
         part["thoughtSignature"] = Value::from(signature.strip_prefix(SEAL).unwrap_or(&signature));
     }
-    cx.calls.insert(id, name);
+    cx.calls.insert(id, (name, cx.called));
+    cx.called += 1;
     Ok(part)
 }
 
@@ -207,16 +219,16 @@ struct ToolResult {
     is_error: bool,
 }
 
-/// A result: text under `output` or `error`, and images beside it. Models before Gemini 3 take no images inside of a
-/// result; they follow it in the same turn.
+/// A result, and which call it answers: text under `output` or `error`, and images beside it. Models before Gemini 3
+/// take no images inside of a result; they follow it in the same turn.
 fn result(
     result: ToolResult,
     path: &Path<'_>,
     cx: &mut Context<'_>,
-    out: &mut Vec<Value>,
-) -> Result<(), ApiError> {
+) -> Result<(usize, Vec<Value>), ApiError> {
     let ToolResult { id, name, parts, is_error } = result;
-    let Some(name) = cx.calls.get(&id).cloned().or(name) else {
+    let known = cx.calls.get(&id).cloned().or_else(|| Some((name?, usize::MAX)));
+    let Some((name, call)) = known else {
         let param = format!("{}.tool_call_id", path.message);
         let message = format!(
             "`{param}` is `{id}`, but no earlier message holds that call, and {} wants the tool's name: send the \
@@ -244,13 +256,13 @@ fn result(
         }
     }
     let key = if is_error { "error" } else { "output" };
-    let mut response = json!({"id": id, "name": name, "response": {key: texts.concat()}});
+    let mut response = json!({"name": name, "response": {key: texts.concat()}});
     if cx.traits.third && !media.is_empty() {
         response["parts"] = Value::from(std::mem::take(&mut media));
     }
-    out.push(json!({"functionResponse": response}));
-    out.extend(media);
-    Ok(())
+    let mut written = vec![json!({"functionResponse": response})];
+    written.extend(media);
+    Ok((call, written))
 }
 
 /// An image, a document, sound or a film.

@@ -29,13 +29,20 @@ pub fn write_request(request: Request, target: &Target<'_>) -> Result<Written, A
 pub(super) struct Context<'a> {
     pub(super) target: &'a Target<'a>,
     pub(super) traits: Traits,
-    /// The tool that was called last under an id.
-    pub(super) calls: HashMap<String, String>,
+    /// The tool that was called last under an id, and which call of all it was.
+    pub(super) calls: HashMap<String, (String, usize)>,
+    /// Calls so far.
+    pub(super) called: usize,
     dropped: Vec<String>,
     seen: HashSet<String>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    fn new(target: &'a Target<'a>, traits: Traits) -> Self {
+        let (calls, seen) = (HashMap::new(), HashSet::new());
+        Self { target, traits, calls, called: 0, dropped: Vec::new(), seen }
+    }
+
     /// Reports what cannot be said.
     pub(super) fn drop(&mut self, path: impl Into<String>) {
         let path = path.into();
@@ -87,8 +94,7 @@ pub(super) fn body(
         dropped,
     } = request;
     let traits = model::traits(&model);
-    let (calls, seen) = (HashMap::new(), HashSet::new());
-    let mut cx = Context { target, traits, calls, dropped: Vec::new(), seen };
+    let mut cx = Context::new(target, traits);
     dropped.into_iter().for_each(|path| cx.drop(path));
 
     let mut config = Config::default();

@@ -56,10 +56,34 @@ fn results_take_the_name_of_the_last_call_of_that_id() {
     ];
     let (body, dropped) = sent(request("gemini-2.5-flash", messages));
     let response = |turn: usize, part: usize| &body["contents"][turn]["parts"][part]["functionResponse"];
-    assert_eq!(*response(2, 0), json!({"id": "0", "name": "first", "response": {"output": "said"}}));
-    assert_eq!(*response(4, 0), json!({"id": "0", "name": "second", "response": {"error": "said"}}));
-    assert_eq!(*response(4, 1), json!({"id": "1", "name": "named", "response": {"output": "said"}}));
+    assert_eq!(*response(2, 0), json!({"name": "first", "response": {"output": "said"}}));
+    assert_eq!(*response(4, 0), json!({"name": "second", "response": {"error": "said"}}));
+    assert_eq!(*response(4, 1), json!({"name": "named", "response": {"output": "said"}}));
     assert_eq!(dropped, [""; 0]);
+}
+
+#[test]
+fn results_come_in_the_order_of_their_calls() {
+    let image = Part::new(PartKind::Image {
+        source: Source::Base64 { media_type: "image/png".to_owned(), data: "AAAA".to_owned() },
+        detail: None,
+    });
+    let shown = PartKind::ToolResult { id: "b".to_owned(), name: None, parts: vec![image], is_error: false };
+    let messages = vec![
+        Message::text(Role::User, "a"),
+        parts(Role::Assistant, vec![call("a", "first"), call("b", "second")]),
+        parts(Role::Tool, vec![shown]),
+        parts(Role::Tool, vec![result("a", None, false)]),
+        Message::text(Role::User, "go on"),
+    ];
+    let (body, _) = sent(request("gemini-2.5-flash", messages));
+    let expected = json!([
+        {"functionResponse": {"name": "first", "response": {"output": "said"}}},
+        {"functionResponse": {"name": "second", "response": {"output": ""}}},
+        {"inlineData": {"mimeType": "image/png", "data": "AAAA"}},
+        {"text": "go on"},
+    ]);
+    assert_eq!(body["contents"][2]["parts"], expected);
 }
 
 #[test]
