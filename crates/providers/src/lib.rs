@@ -10,6 +10,7 @@ pub mod cohere;
 mod draft;
 pub mod embeddings;
 pub mod failure;
+pub mod gemini;
 pub mod google;
 mod lenient;
 mod lookup;
