@@ -118,7 +118,8 @@ impl Object {
                 && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
         };
         if let Some(id) = start.id.as_ref().filter(fits) {
-            self.stem.clone_from(id);
+            // Some providers call the whole answer a message.
+            self.stem = id.strip_prefix("msg_").unwrap_or(id).to_owned();
         }
         if let Some(model) = &start.model {
             self.model.clone_from(model);

@@ -20,6 +20,17 @@ pub(super) struct Output {
     finishes: Vec<(u32, Finish)>,
     /// Probabilities that came before the text they are about, by choice.
     logprobs: BTreeMap<u32, Vec<Value>>,
+    /// Pieces of text wait for their probabilities, which come next.
+    awaits_logprobs: bool,
+    waiting: Option<Waiting>,
+}
+
+/// A piece of text that is not told yet.
+#[derive(Debug)]
+struct Waiting {
+    item: usize,
+    part: usize,
+    text: String,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +51,21 @@ enum Flat {
 }
 
 impl Output {
+    pub(super) fn new(awaits_logprobs: bool) -> Self {
+        Self { awaits_logprobs, ..Self::default() }
+    }
+
+    /// Tells the piece of text that waits: no probabilities have come, or these.
+    pub(super) fn flush(&mut self, logprobs: &[Value], sink: &mut Sink) -> bool {
+        let Some(Waiting { item, part, text }) = self.waiting.take() else { return false };
+        let Item { id, what: What::Message(parts), .. } = &mut self.items[item] else { return false };
+        sink.emit("response.output_text.delta", || text_delta(id, item, part, &text, logprobs));
+        if let Some(at) = parts.get_mut(part) {
+            at.logprobs.extend_from_slice(logprobs);
+        }
+        true
+    }
+
     pub(super) fn open(&mut self, at: (u32, u32), what: &Block, object: &Object, sink: &mut Sink) {
         let place = match what {
             Block::Text => Place::Awaited(Flat::Text),
@@ -152,6 +178,10 @@ impl Output {
             Delta::Text(text) => {
                 at.text.push_str(text);
                 let logprobs = self.logprobs.remove(choice).unwrap_or_default();
+                if self.awaits_logprobs && logprobs.is_empty() {
+                    self.waiting = Some(Waiting { item: index, part, text: text.clone() });
+                    return;
+                }
                 sink.emit("response.output_text.delta", || text_delta(id, index, part, text, &logprobs));
                 at.logprobs.extend(logprobs);
             }
@@ -195,6 +225,11 @@ impl Output {
     /// Probabilities belong to the text under way, else to the text that comes next.
     pub(super) fn add_logprobs(&mut self, choice: u32, value: &Value, sink: &mut Sink) {
         let Some(tokens) = value.get("content").and_then(Value::as_array) else { return };
+        let waits = |waiting: &Waiting| self.items[waiting.item].choice == choice;
+        if self.waiting.as_ref().is_some_and(waits) {
+            self.flush(tokens, sink);
+            return;
+        }
         let last = self.items.iter().rposition(|item| item.choice == choice);
         let open = last.and_then(|index| {
             let Item { id, what: What::Message(parts), .. } = &mut self.items[index] else { return None };
@@ -317,7 +352,7 @@ impl Output {
     }
 
     pub(super) fn finish(&mut self, choice: u32, finish: &Finish, object: &Object, sink: &mut Sink) {
-        let broke_off = matches!(finish.reason, Reason::Length | Reason::ContentFilter);
+        let broke_off = self.why_incomplete(choice, finish).is_some();
         let own = |items: &[Item]| items.iter().rposition(|item| item.choice == choice);
         if own(&self.items).is_none() {
             // An answer that says nothing is still a message.
@@ -338,20 +373,25 @@ impl Output {
 
     /// How the response ended: if one of its answers is incomplete, so is the response.
     pub(super) fn status(&self) -> Status {
-        let refused = |choice: u32| {
-            self.items.iter().filter(|item| item.choice == choice).any(|item| match &item.what {
-                What::Message(parts) => parts.iter().any(|part| part.refusal),
-                _ => false,
-            })
-        };
-        let why = self.finishes.iter().find_map(|(choice, finish)| match finish.reason {
+        let why = self.finishes.iter().find_map(|(choice, finish)| self.why_incomplete(*choice, finish));
+        why.map_or(Status::plain("completed"), Status::incomplete)
+    }
+
+    fn why_incomplete(&self, choice: u32, finish: &Finish) -> Option<&'static str> {
+        match finish.reason {
             Reason::Length => Some("max_output_tokens"),
             Reason::ContentFilter => Some("content_filter"),
             // A refusal in words is a complete answer.
-            Reason::Refusal if !refused(*choice) => Some("content_filter"),
+            Reason::Refusal if !self.refused(choice) => Some("content_filter"),
             Reason::Refusal | Reason::Stop | Reason::StopSequence | Reason::ToolCalls | Reason::Pause => None,
-        });
-        why.map_or(Status::plain("completed"), Status::incomplete)
+        }
+    }
+
+    fn refused(&self, choice: u32) -> bool {
+        self.items.iter().filter(|item| item.choice == choice).any(|item| match &item.what {
+            What::Message(parts) => parts.iter().any(|part| part.refusal),
+            _ => false,
+        })
     }
 
     /// How the first answer ended.

@@ -28,6 +28,9 @@ const OWN: [&str; 12] = [
 /// Most alternatives per token that the dialect knows.
 const MOST_TOP_LOGPROBS: u64 = 20;
 
+/// What `include` asks for probabilities by.
+pub(super) const LOGPROBS: &str = "message.output_text.logprobs";
+
 /// Reads a request. `store`, `background` and `metadata` are about the response as it is kept, which is not the
 /// provider's business: they are checked and left out.
 pub fn read_request(body: &[u8]) -> Result<Request, ApiError> {
@@ -164,7 +167,7 @@ fn read_logprobs(fields: &mut Fields, request: &mut Request) -> Result<(), ApiEr
     for (index, value) in fields.list("include")?.unwrap_or_default().into_iter().enumerate() {
         let path = format!("include[{index}]");
         match value.as_str() {
-            Some("message.output_text.logprobs") => request.logprobs = Some(true),
+            Some(LOGPROBS) => request.logprobs = Some(true),
             Some("reasoning.encrypted_content") => {}
             Some(_) => request.dropped.push(path),
             None => return Err(super::fields::wrong_type(&path, &value, "a string")),

@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::object::{Object, Status, code};
 use super::output::Output;
+use super::raw::RawFields;
+use super::request::LOGPROBS;
 use super::sink::Sink;
 use crate::chat::{About, Event, ProviderError, Start, WriteEvents};
 
@@ -38,7 +40,7 @@ impl Writer {
     fn with(sink: Sink, about: &About<'_>, request_body: &[u8]) -> Self {
         Self {
             object: Object::new(about, request_body),
-            output: Output::default(),
+            output: Output::new(asks_for_logprobs(request_body)),
             sink,
             provider: about.provider.to_owned(),
             usage: None,
@@ -58,6 +60,9 @@ impl Writer {
             _ => {}
         }
         let Self { object, output, sink, .. } = self;
+        if !matches!(event, Event::Logprobs { .. }) {
+            output.flush(&[], sink);
+        }
         match event {
             Event::Start(_) => {}
             Event::Open { choice, block, what } => output.open((*choice, *block), what, object, sink),
@@ -125,6 +130,12 @@ impl WriteEvents for Writer {
         self.take(event);
         self.sink.take(out);
     }
+}
+
+fn asks_for_logprobs(request_body: &[u8]) -> bool {
+    let request: RawFields<'_> = serde_json::from_slice(request_body).unwrap_or_default();
+    let include: Vec<String> = request.read("include").unwrap_or_default();
+    include.iter().any(|name| name == LOGPROBS) || request.read::<u64>("top_logprobs").is_some_and(|n| n > 0)
 }
 
 /// Fields of an `error` event. The reference has them flat, the service itself sends them in an object, and SDKs throw

@@ -2,6 +2,7 @@
 
 mod answers;
 mod laws;
+mod meaning;
 mod observed;
 mod requests;
 mod streams;

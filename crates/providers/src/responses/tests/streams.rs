@@ -46,11 +46,11 @@ fn text_goes_through_every_step() {
         (&created["id"], &created["status"], &created["output"]),
         (&json!("resp_id-1"), &json!("in_progress"), &json!([]))
     );
-    let delta = json!({ "type": "response.output_text.delta", "sequence_number": 5, "item_id": "msg_msg_01_0",
+    let delta = json!({ "type": "response.output_text.delta", "sequence_number": 5, "item_id": "msg_01_0",
         "output_index": 0, "content_index": 0, "delta": "lo", "logprobs": [] });
     assert_eq!(stream[5], delta);
     let part = json!({ "type": "output_text", "text": "Hello", "annotations": [], "logprobs": [] });
-    let item = json!({ "type": "message", "id": "msg_msg_01_0", "status": "completed", "role": "assistant", "content": [part] });
+    let item = json!({ "type": "message", "id": "msg_01_0", "status": "completed", "role": "assistant", "content": [part] });
     assert_eq!((&stream[6]["text"], &stream[7]["part"], &stream[8]["item"]), (&json!("Hello"), &part, &item));
     let response = &stream[9]["response"];
     assert_eq!(
@@ -84,7 +84,7 @@ fn thoughts_are_a_summary_and_keep_their_seal() {
         "response.output_item.added",
     ];
     assert_eq!(types(&stream)[2..12], expected);
-    let item = json!({ "type": "reasoning", "id": "rs_msg_01_0", "encrypted_content": "thinking:S1S2",
+    let item = json!({ "type": "reasoning", "id": "rs_01_0", "encrypted_content": "thinking:S1S2",
         "summary": [{ "type": "summary_text", "text": "hm" }] });
     assert_eq!(stream[8]["item"], item);
     assert_eq!(stream[10]["item"]["encrypted_content"], "redacted:D");
@@ -110,7 +110,7 @@ fn calls_are_told_apart_and_late_pieces_find_them() {
     sorted.sort_by_key(|(name, _)| name.to_string());
     assert_eq!(sorted, expected);
     let output = &stream.last().unwrap()["response"]["output"];
-    let item = json!({ "type": "function_call", "id": "fc_msg_01_0", "status": "completed", "call_id": "call-f",
+    let item = json!({ "type": "function_call", "id": "fc_01_0", "status": "completed", "call_id": "call-f",
         "name": "f", "arguments": "{\"a\":1}" });
     assert_eq!((&output[0], output.as_array().unwrap().len()), (&item, 3));
     // Deltas make up the whole, the empty object of a call without arguments included.
@@ -182,8 +182,7 @@ fn every_reason_has_its_status() {
             (&last["response"]["status"], &last["response"]["incomplete_details"]),
             (&json!(status), &why)
         );
-        let cut = matches!(reason, Reason::Length | Reason::ContentFilter);
-        let expected = if cut { "incomplete" } else { "completed" };
+        let expected = if why.is_object() { "incomplete" } else { "completed" };
         assert_eq!(last["response"]["output"][0]["status"], expected, "{reason:?}");
     }
 }
@@ -281,6 +280,28 @@ fn probabilities_reach_their_text_whichever_comes_first() {
 }
 
 #[test]
+fn pieces_wait_for_the_probabilities_that_were_asked_for() {
+    let token = |token: &str| json!({ "content": [{ "token": token, "logprob": -0.5 }] });
+    let events = events(Reason::Stop, |blocks, out| {
+        for piece in ["a", "b"] {
+            blocks.text(0, piece, out);
+            out.push(Event::Logprobs { choice: 0, value: token(piece) });
+        }
+        blocks.text(0, "c", out);
+    });
+    for request in [r#"{"top_logprobs":1}"#, r#"{"include":["message.output_text.logprobs"]}"#] {
+        let stream = written(&events, true, request);
+        let deltas = stream.iter().filter(|event| event["type"] == "response.output_text.delta");
+        let seen: Vec<_> = deltas
+            .map(|event| (event["delta"].as_str().unwrap(), event["logprobs"][0]["token"].as_str()))
+            .collect();
+        assert_eq!(seen, [("a", Some("a")), ("b", Some("b")), ("c", None)]);
+        let part = &stream.last().unwrap()["response"]["output"][0]["content"][0];
+        assert_eq!((&part["text"], part["logprobs"].as_array().unwrap().len()), (&json!("abc"), 2));
+    }
+}
+
+#[test]
 fn blocks_of_other_dialects_are_hidden_from_strict_callers() {
     let value = json!({ "type": "server_tool_use", "id": "srv" });
     let native = Block::Native { dialect: Dialect::Anthropic, value: value.clone() };
@@ -300,7 +321,7 @@ fn blocks_of_other_dialects_are_hidden_from_strict_callers() {
         (&json!("flex"), None)
     );
     let loose = written(&events, false, "{}").pop().unwrap();
-    let item = json!({ "type": "native", "id": "nat_msg_01_0", "dialect": "anthropic", "value": value });
+    let item = json!({ "type": "native", "id": "nat_01_0", "dialect": "anthropic", "value": value });
     assert_eq!(loose["response"]["output"], json!([item]));
     assert_eq!(
         (&loose["response"]["container"], &loose["response"]["finish_reason"]),
