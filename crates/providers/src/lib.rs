@@ -2,13 +2,16 @@
 
 #![warn(missing_docs)]
 
+mod address;
 pub mod aws;
 pub mod catalogue;
 pub mod chat;
 pub mod cohere;
 mod draft;
 pub mod embeddings;
+pub mod exchange;
 pub mod failure;
+pub mod formats;
 pub mod google;
 mod lenient;
 mod lookup;
@@ -19,5 +22,6 @@ pub mod refusal;
 pub mod rerank;
 pub mod resolve;
 pub mod sse;
+pub mod translation;
 mod turn;
 pub mod workers_ai;
