@@ -307,7 +307,7 @@ fn whole(exchange: &Exchange<'_>, asked: &Asked, answer: Whole, first_byte: Dura
     let json = answer.content_type.contains("json");
     let (body, told, content_type) = if exchange.operation.answers_bytes() && exchange.is_native() {
         // What is not judged may still tell its tokens.
-        let told = if json { openai::read_answer(&answer.body).unwrap_or_default() } else { Told::default() };
+        let told = if json { openai::told(&answer.body).unwrap_or_default() } else { Told::default() };
         (answer.body.clone(), told, answer.content_type.clone())
     } else if !json {
         return invalid(format!("the answer's content type is `{}`, not JSON", answer.content_type));
