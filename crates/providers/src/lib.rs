@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 mod address;
+pub mod anthropic;
 pub mod aws;
 pub mod catalogue;
 pub mod chat;
