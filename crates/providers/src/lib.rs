@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod aws;
+pub mod bedrock;
 pub mod catalogue;
 pub mod chat;
 pub mod cohere;
