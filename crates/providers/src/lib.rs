@@ -5,6 +5,7 @@
 mod address;
 pub mod anthropic;
 pub mod aws;
+pub mod bedrock;
 pub mod catalogue;
 pub mod chat;
 pub mod cohere;
