@@ -17,5 +17,7 @@ pub mod refusal;
 pub mod rerank;
 pub mod resolve;
 pub mod sse;
+#[cfg(test)]
+mod testing;
 mod turn;
 pub mod workers_ai;

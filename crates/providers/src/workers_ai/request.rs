@@ -120,7 +120,7 @@ fn write_messages(
     let mut written = Vec::with_capacity(messages.len());
     for (i, Message { role, name, parts }) in messages.into_iter().enumerate() {
         let path = format!("messages[{i}]");
-        let turn = TakeApart { draft, target, dialect: None }.turn(parts, &path)?;
+        let turn = TakeApart { draft, target, dialect: None }.turn(role, parts, &path)?;
         let mut message = Map::new();
         let role = match role {
             Role::System | Role::Developer => "system",
