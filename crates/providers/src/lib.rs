@@ -2,12 +2,14 @@
 
 #![warn(missing_docs)]
 
+pub mod aws;
 pub mod catalogue;
 pub mod chat;
 pub mod cohere;
 mod draft;
 pub mod embeddings;
 pub mod failure;
+pub mod google;
 mod lenient;
 mod lookup;
 pub mod models;

@@ -1,0 +1,93 @@
+//! Bytes in a chat: data URIs, base64, and the names of audio formats.
+
+use domain::ApiError;
+
+use super::fields::wrong;
+use crate::chat::{PartKind, Source};
+
+/// Whether this is standard base64 with its padding and without line breaks, and not empty.
+pub(super) fn is_base64(text: &str) -> bool {
+    let bare = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text);
+    let in_alphabet = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
+    !bare.is_empty() && text.len().is_multiple_of(4) && bare.bytes().all(in_alphabet)
+}
+
+/// The bytes of a data URI or an address.
+pub(super) fn source(url: String, path: &str) -> Result<Source, ApiError> {
+    if let Some(rest) = url.strip_prefix("data:") {
+        return data_uri(rest, path);
+    }
+    let is_address = ["https://", "http://", "gs://", "s3://"].iter().any(|scheme| {
+        url.get(..scheme.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(scheme))
+            && url.len() > scheme.len()
+    });
+    if is_address {
+        return Ok(Source::Url(url));
+    }
+    let fix = "must be an address (`https://…`) or a data URI (`data:image/png;base64,…`)";
+    Err(wrong(path, "invalid_value", fix))
+}
+
+/// What follows `data:`.
+fn data_uri(rest: &str, path: &str) -> Result<Source, ApiError> {
+    let malformed =
+        || wrong(path, "invalid_value", "is no data URI with base64: write `data:image/png;base64,…`");
+    let (head, data) = rest.split_once(',').ok_or_else(malformed)?;
+    let head = head.strip_suffix(";base64").ok_or_else(malformed)?;
+    let media_type = head.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_media_type = media_type.split_once('/').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
+    if !is_media_type {
+        return Err(malformed());
+    }
+    base64(media_type, data.to_owned(), path)
+}
+
+/// Bytes in base64 that are known to be of a type.
+pub(super) fn base64(media_type: String, data: String, path: &str) -> Result<Source, ApiError> {
+    if !is_base64(&data) {
+        let fix = "is not valid base64: use the standard alphabet with `=` padding and without line breaks";
+        return Err(wrong(path, "invalid_base64", fix));
+    }
+    Ok(Source::Base64 { media_type, data })
+}
+
+/// The part that bytes of this type are. None: what the type says fits no kind of part but a document.
+pub(super) fn by_type(media_type: &str, source: Source) -> Result<PartKind, Source> {
+    match media_type.split('/').next() {
+        Some("image") => Ok(PartKind::Image { source, detail: None }),
+        Some("audio") => Ok(PartKind::Audio { source }),
+        Some("video") => Ok(PartKind::Video { source }),
+        _ => Err(source),
+    }
+}
+
+/// The type of a file, by the end of its name.
+pub(super) fn type_of_file(name: &str) -> Option<&'static str> {
+    let (_, end) = name.rsplit_once('.')?;
+    Some(match end.to_ascii_lowercase().as_str() {
+        "pdf" => "application/pdf",
+        "txt" => "text/plain",
+        "md" => "text/markdown",
+        "csv" => "text/csv",
+        "html" | "htm" => "text/html",
+        "json" => "application/json",
+        _ => return None,
+    })
+}
+
+/// The media type of OpenAI's `input_audio.format`.
+pub(super) fn audio_type(format: &str) -> String {
+    match format {
+        "mp3" => "audio/mpeg".to_owned(),
+        other => format!("audio/{other}"),
+    }
+}
+
+/// A source as `data:…` or as its address. None: it has neither.
+pub(super) fn address(source: &Source) -> Option<String> {
+    match source {
+        Source::Base64 { media_type, data } => Some(format!("data:{media_type};base64,{data}")),
+        Source::Url(url) => Some(url.clone()),
+        Source::File(_) | Source::Text(_) => None,
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests of the dialect.
+
+mod requests;
