@@ -370,14 +370,14 @@ fn a_stream_of_thoughts_text_and_citations_is_read() {
 
 #[test]
 fn a_stream_of_tool_calls_is_read() {
-    let stream = [START, PLAN, PLAN_CITE, CALL, ARGS, END, TEXT].concat();
+    let stream = [START, PLAN, PLAN_CITE, PLAN_CITE, CALL, ARGS, END, TEXT].concat();
     let (events, _) = read_cut_anywhere::<Reader>(stream.as_bytes());
     let call = Block::ToolCall { id: "c1".into(), name: "f".into(), signature: None };
     assert!(events.contains(&Event::Open { choice: 0, block: 1, what: call }));
     assert!(events.contains(&Event::Delta { choice: 0, block: 1, delta: Delta::Arguments("{}".into()) }));
-    assert!(
-        events.contains(&Event::Extra(Map::from_iter([("citations".into(), json!([{ "type": "PLAN" }]))])))
-    );
+    let plans = json!([{ "type": "PLAN" }, { "type": "PLAN" }]);
+    let extra = json!({ "billed_units": { "input_tokens": 1 }, "citations": plans });
+    assert!(events.contains(&Event::Extra(extra.as_object().cloned().unwrap())));
     assert!(
         events.contains(&Event::Finish { choice: 0, finish: Finish::new(Reason::ToolCalls, "COMPLETE") })
     );
