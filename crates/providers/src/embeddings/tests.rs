@@ -61,7 +61,6 @@ fn wrong_requests_are_refused_with_their_place() {
     check_refused(json!({ "model": "m", "input": "" }), "input[0]");
     check_refused(json!({ "model": "m", "input": ["a", 1] }), "input[1]");
     check_refused(json!({ "model": "m", "input": [1, -2] }), "input[0]");
-    check_refused(json!({ "model": "m", "input": vec!["a"; 2049] }), "input");
     check_refused(json!({ "model": "m", "input": "a", "encoding_format": "hex" }), "encoding_format");
     check_refused(json!({ "model": "m", "input": "a", "dimensions": 0 }), "dimensions");
     check_refused(json!({ "model": "m", "input": "a", "user": 1 }), "user");
