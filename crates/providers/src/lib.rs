@@ -26,6 +26,8 @@ pub mod rerank;
 pub mod resolve;
 pub mod responses;
 pub mod sse;
+mod testing;
 pub mod translation;
 mod turn;
 pub mod workers_ai;
+#[cfg(test)]
