@@ -370,11 +370,6 @@ impl Call {
         self.operation.unwrap_or(operation)
     }
 
-    /// Whether the provider gets the caller's bytes and the caller the provider's.
-    pub fn is_native(&self, operation: Operation) -> bool {
-        self.operation.is_none() && self.format.is_native(operation)
-    }
-
     /// What is changed in the body.
     pub fn changes(&self) -> params::Changes<'_> {
         params::Changes {

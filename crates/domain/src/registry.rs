@@ -129,6 +129,9 @@ pub struct Quirks {
     /// Top-level fields that every body has there.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub set: Map<String, Value>,
+    /// Operations whose requests and answers have a shape of their own, by the shape's name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub shapes: BTreeMap<Operation, String>,
     /// Its streams do not take `stream_options`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub no_stream_options: bool,

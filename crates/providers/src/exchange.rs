@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 
 use crate::chat::{About, ProviderError};
 use crate::openai::Told;
-use crate::translation::{self, Stateless, Translation};
-use crate::{embeddings, failure, openai, rerank};
+use crate::translation::{self, Translation};
+use crate::{anthropic, embeddings, failure, openai, rerank};
 
 pub use relay::{Relay, Stopped};
 pub use request::Outgoing;
@@ -75,7 +75,9 @@ impl<'a> Exchange<'a> {
 
     /// Whether bytes go through as they are.
     pub fn is_native(&self) -> bool {
-        self.operation == self.asked && self.format.is_native(self.operation)
+        self.operation == self.asked
+            && self.format.is_native(self.operation)
+            && !self.quirks.shapes.contains_key(&self.operation)
     }
 
     /// A whole 2xx answer in the caller's dialect. `request` is the caller's body. The error says why it is no answer.
@@ -83,33 +85,41 @@ impl<'a> Exchange<'a> {
         if self.is_native() {
             let told = match translation::dialect(self.operation) {
                 Some(dialect) => (dialect.told)(body)?,
-                None => openai::read_answer(body)?,
+                None => openai::told(body)?,
             };
             return Ok((body.clone(), told));
         }
-        let translation =
-            translation::of(self.operation, self.format).ok_or_else(|| self.untranslated().message)?;
-        match translation {
+        self.translate_answer(body, request)
+    }
+
+    /// The same for an answer in the provider's format.
+    pub fn translate_answer(&self, body: &Bytes, request: &Bytes) -> Result<(Bytes, Told), String> {
+        match self.translation().map_err(|err| err.message)? {
             Translation::Chat(dialect, wire) => {
                 let answer = (wire.read_answer)(body)?;
                 let told = Told { model: answer.model.clone(), usage: answer.usage };
                 let request = request::repeated(self, request);
                 Ok((Bytes::from((dialect.write_answer)(&answer, &self.about, &request)), told))
             }
-            Translation::Embeddings(embedding) => {
-                let answer = (embedding.read_answer)(body)?;
-                let told = Told { model: answer.model.clone(), usage: answer.usage };
-                let base64 = embeddings::openai::read_request(request).is_ok_and(|request| request.base64);
-                let body = embeddings::openai::write_answer(&answer, base64, &self.about);
-                Ok((Bytes::from(body), told))
+            Translation::Embeddings(_, read) => Ok(self.vectors(&read(body)?, request)),
+            Translation::ShapedEmbeddings(shape) => Ok(self.vectors(&shape.read_answer(body)?, request)),
+            Translation::Count(_, read) => {
+                let tokens = read(body)?;
+                Ok((Bytes::from(anthropic::write_count(tokens)), Told::default()))
             }
-            Translation::Rerank(reranking) => {
-                let answer = (reranking.read_answer)(body)?;
+            Translation::Rerank(shape) => {
+                let answer = shape.read_answer(body)?;
                 let usage = answer.tokens.map(|input| domain::Usage { input, ..domain::Usage::default() });
                 let told = Told { model: answer.model.clone(), usage };
                 Ok((Bytes::from(rerank::write_answer(&answer, &self.about)), told))
             }
         }
+    }
+
+    fn vectors(&self, answer: &embeddings::Answer, request: &Bytes) -> (Bytes, Told) {
+        let told = Told { model: answer.model.clone(), usage: answer.usage };
+        let base64 = embeddings::openai::read_request(request).is_ok_and(|request| request.base64);
+        (Bytes::from(embeddings::openai::write_answer(answer, base64, &self.about)), told)
     }
 
     /// A provider's error in the caller's dialect.
@@ -139,18 +149,20 @@ impl<'a> Exchange<'a> {
     pub fn relay(&self, request: &Bytes) -> Result<Relay, ApiError> {
         let dialect = translation::dialect(self.operation);
         if self.is_native() {
-            return Ok(match (dialect, self.operation) {
-                (Some(dialect), _) => {
+            return Ok(match dialect {
+                Some(dialect) => {
                     Relay::forward(self.operation, (dialect.observer)(), self.about.include_usage)
                 }
-                (None, Operation::Completions) => {
-                    Relay::forward(self.operation, Box::new(Stateless), self.about.include_usage)
-                }
-                (None, _) => Relay::raw(self.operation),
+                None => Relay::raw(self.operation),
             });
         }
-        match translation::of(self.operation, self.format) {
-            Some(Translation::Chat(dialect, wire)) => {
+        self.translate_stream(request)
+    }
+
+    /// The same for a stream in the provider's format.
+    pub fn translate_stream(&self, request: &Bytes) -> Result<Relay, ApiError> {
+        match self.translation()? {
+            Translation::Chat(dialect, wire) => {
                 let request = request::repeated(self, request);
                 let writer = (dialect.writer)(&self.about, &request);
                 Ok(Relay::translate(self.operation, (wire.reader)(), writer))

@@ -26,8 +26,8 @@ pub mod rerank;
 pub mod resolve;
 pub mod responses;
 pub mod sse;
+#[cfg(test)]
 mod testing;
 pub mod translation;
 mod turn;
 pub mod workers_ai;
-#[cfg(test)]

@@ -104,12 +104,17 @@ impl Relay {
     /// Tells the caller in his dialect that the answer breaks off here.
     pub fn break_off(&mut self, err: &ApiError, out: &mut BytesMut) {
         match &mut self.way {
-            Way::Translate(translate) => {
-                let mut bytes = Vec::new();
-                translate.writer.write(&Event::Error(as_provider_error(err)), &mut bytes);
-                out.extend_from_slice(&bytes);
-            }
+            Way::Translate(_) => self.tell(&as_provider_error(err), out),
             Way::Forward(_) | Way::Raw => out.extend_from_slice(&error_event(self.operation, err)),
+        }
+    }
+
+    /// Tells the caller in his dialect what the provider said went wrong, where the stream is translated.
+    pub fn tell(&mut self, error: &ProviderError, out: &mut BytesMut) {
+        if let Way::Translate(translate) = &mut self.way {
+            let mut bytes = Vec::new();
+            translate.writer.write(&Event::Error(error.clone()), &mut bytes);
+            out.extend_from_slice(&bytes);
         }
     }
 }

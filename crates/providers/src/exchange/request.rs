@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 use super::Exchange;
 use crate::chat::{Target, Written};
-use crate::openai;
 use crate::translation::{self, Translation};
+use crate::{anthropic, embeddings, openai, rerank};
 
 /// What is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +84,11 @@ impl Exchange<'_> {
         Ok(Outgoing { body: Bytes::from(body), content_type, dropped })
     }
 
+    /// The request in the provider's format, although the caller may speak it.
+    pub fn translate(&self, body: &Bytes) -> Result<Outgoing, ApiError> {
+        self.translated(body, None)
+    }
+
     /// Read in the caller's dialect, written in the provider's.
     fn translated(&self, body: &Bytes, model: Option<&ModelInfo>) -> Result<Outgoing, ApiError> {
         let body = openai::request_body(body, &self.changes, false).map_err(|err| not_json(&err))?;
@@ -95,15 +100,25 @@ impl Exchange<'_> {
                 request.model = named(request.model);
                 (wire.write_request)(request, &target)?
             }
-            Translation::Embeddings(embedding) => {
-                let mut request = crate::embeddings::openai::read_request(&body)?;
+            Translation::Embeddings(write, _) => {
+                let mut request = embeddings::openai::read_request(&body)?;
                 request.model = named(request.model);
-                (embedding.write_request)(request, &target)?
+                write(request, &target)?
             }
-            Translation::Rerank(reranking) => {
-                let mut request = crate::rerank::read_request(&body)?;
+            Translation::ShapedEmbeddings(shape) => {
+                let mut request = embeddings::openai::read_request(&body)?;
                 request.model = named(request.model);
-                (reranking.write_request)(request, &target)?
+                shape.write_request(request, &target)?
+            }
+            Translation::Rerank(shape) => {
+                let mut request = rerank::read_request(&body)?;
+                request.model = named(request.model);
+                shape.write_request(request, &target)?
+            }
+            Translation::Count(write, _) => {
+                let mut request = anthropic::read_count_request(&body)?;
+                request.model = named(request.model);
+                write(request, &target)?
             }
         };
         let mut body = Bytes::from(body);
@@ -120,8 +135,8 @@ impl Exchange<'_> {
         Ok(Outgoing { body, content_type: None, dropped })
     }
 
-    fn translation(&self) -> Result<Translation, ApiError> {
-        translation::of(self.operation, self.format).ok_or_else(|| self.untranslated())
+    pub(super) fn translation(&self) -> Result<Translation, ApiError> {
+        translation::of(self.operation, self.format, self.quirks).ok_or_else(|| self.untranslated())
     }
 
     /// The changes that the provider's quirks ask for on top of others, and what they drop.
