@@ -90,7 +90,7 @@ impl<'b> Body<'b> {
         let (prompts, input_tokens) = match operation {
             Operation::Chat => conversation(self.messages)?,
             Operation::Completions => counted(texts("prompt", self.prompt)?),
-            Operation::Embeddings => counted(texts("input", self.input)?),
+            _ => counted(texts("input", self.input)?),
         };
         Ok(Ask {
             operation,

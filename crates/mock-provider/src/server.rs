@@ -118,14 +118,15 @@ enum Route {
 
 impl Route {
     fn find(path: &str) -> Option<Self> {
-        let operation = |path| Operation::ALL.iter().find(|operation| operation.openai_path() == path);
+        let answered = [Operation::Chat, Operation::Completions, Operation::Embeddings];
+        let operation = |path| answered.into_iter().find(|operation| operation.openai_path() == path);
         match path {
             "/bill" => Some(Self::Bill),
             "/log" => Some(Self::Log),
             "/requests" => Some(Self::Requests),
             "/health" => Some(Self::Health),
             "/v1/models" => Some(Self::Models),
-            _ => path.strip_prefix("/v1").and_then(operation).copied().map(Self::Create),
+            _ => path.strip_prefix("/v1").and_then(operation).map(Self::Create),
         }
     }
 

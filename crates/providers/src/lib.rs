@@ -2,14 +2,18 @@
 
 #![warn(missing_docs)]
 
+mod address;
 pub mod anthropic;
 pub mod aws;
+pub mod bedrock;
 pub mod catalogue;
 pub mod chat;
 pub mod cohere;
 mod draft;
 pub mod embeddings;
+pub mod exchange;
 pub mod failure;
+pub mod formats;
 pub mod gemini;
 pub mod google;
 mod lenient;
@@ -22,5 +26,8 @@ pub mod rerank;
 pub mod resolve;
 pub mod responses;
 pub mod sse;
+#[cfg(test)]
+mod testing;
+pub mod translation;
 mod turn;
 pub mod workers_ai;

@@ -1,7 +1,11 @@
 //! Keys that providers of other dialects want to know: kept as they are written.
 
+/// The keys that say how a provider's API is spoken and nothing of accounts and places: the request's headers fill them
+/// at every target.
+pub(super) const OF_REQUESTS: &[&str] = &["anthropic_beta", "anthropic_version", "openai_beta"];
+
 /// The keys, which are Portkey's provider headers in snake case, and the older Azure keys.
-pub(super) const KEYS: &[&str] = &[
+pub const KEYS: &[&str] = &[
     "amz_server_side_encryption",
     "amz_server_side_encryption_aws_kms_key_id",
     "amzn_sagemaker_custom_attributes",

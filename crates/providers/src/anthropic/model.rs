@@ -40,9 +40,13 @@ impl Model {
         self.0.is_none_or(|generation| generation >= Generation(4, 5))
     }
 
-    /// Its word for the greatest effort: `xhigh` came with 4.7, `max` with 4.6.
+    /// Its word for the greatest effort: `max` came with 4.6, `xhigh` with 4.7.
     pub(super) fn greatest_effort(self) -> &'static str {
-        if self.0.is_some_and(|generation| generation < Generation(4, 7)) { "max" } else { "xhigh" }
+        match self.0 {
+            Some(generation) if generation < Generation(4, 6) => "high",
+            Some(Generation(4, 6)) => "max",
+            _ => "xhigh",
+        }
     }
 
     /// Whether temperature, `top_p` and `top_k` can be set at all.

@@ -38,6 +38,7 @@ pub(super) fn fitted(schema: Value, path: &str, report: &mut Report<'_>) -> Valu
     let mut told = Vec::new();
     let is_object =
         schema.get("type").and_then(Value::as_str) == Some("object") || schema.contains_key("properties");
+    let has_any_of = schema.contains_key("anyOf");
     for (word, value) in schema {
         let at = format!("{path}.{word}");
         match word.as_str() {
@@ -48,7 +49,7 @@ pub(super) fn fitted(schema: Value, path: &str, report: &mut Report<'_>) -> Valu
                 out.insert(word, each_item(value, &at, report));
             }
             // One of several and any of several differ only where several fit at once.
-            "oneOf" => {
+            "oneOf" if !has_any_of => {
                 out.insert("anyOf".to_owned(), each_item(value, &at, report));
             }
             "items" => {
@@ -103,4 +104,52 @@ fn each_item(value: Value, path: &str, report: &mut Report<'_>) -> Value {
     let Value::Array(items) = value else { return value };
     let fit = |(index, schema)| fitted(schema, &format!("{path}[{index}]"), report);
     Value::Array(items.into_iter().enumerate().map(fit).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(schema: Value, expected: Value, dropped: &[&str]) {
+        let mut report = Report::new("anthropic", Vec::new());
+        assert_eq!(fitted(schema, "s", &mut report), expected);
+        assert_eq!(report.dropped(), dropped);
+    }
+
+    #[test]
+    fn objects_are_closed_wherever_they_stand() {
+        let closed = json!({ "type": "object", "properties": {}, "additionalProperties": false });
+        let open = json!({ "type": "object", "properties": {} });
+        check(open.clone(), closed.clone(), &[]);
+        check(
+            json!({ "anyOf": [open, { "$ref": "#/$defs/a" }], "$defs": { "a": { "items": open } } }),
+            json!({ "anyOf": [closed, { "$ref": "#/$defs/a" }], "$defs": { "a": { "items": closed } } }),
+            &[],
+        );
+        let of_strings =
+            json!({ "type": "object", "properties": {}, "additionalProperties": { "type": "string" } });
+        check(of_strings, closed, &["s.additionalProperties"]);
+    }
+
+    #[test]
+    fn limits_that_are_not_taken_are_told_to_the_model() {
+        check(
+            json!({ "type": "array", "minItems": 2, "items": { "type": "string", "format": "phone" } }),
+            json!({ "type": "array", "items": { "type": "string", "description": "{format: \"phone\"}" },
+                    "description": "{minItems: 2}" }),
+            &["s.minItems", "s.items.format"],
+        );
+        // A property may be called as a limit is, and a value may look like one.
+        let names = json!({ "type": "object", "properties": { "minimum": { "const": { "minimum": 1 } } },
+                            "additionalProperties": false });
+        check(names.clone(), names, &[]);
+        check(
+            json!({ "oneOf": [{ "type": "string", "format": "date" }, { "type": "null" }] }),
+            json!({ "anyOf": [{ "type": "string", "format": "date" }, { "type": "null" }] }),
+            &[],
+        );
+    }
 }

@@ -18,7 +18,20 @@ pub(super) struct Report<'a> {
     known: HashSet<String>,
 }
 
-impl Report<'_> {
+impl<'a> Report<'a> {
+    /// A report that goes on from what the reader could not keep.
+    pub(super) fn new(provider: &'a str, dropped: Vec<String>) -> Self {
+        let mut report = Self { provider, dropped: Vec::new(), known: HashSet::new() };
+        dropped.into_iter().for_each(|path| report.leave_out(path));
+        report
+    }
+
+    /// What was left out so far.
+    #[cfg(test)]
+    pub(super) fn dropped(&self) -> &[String] {
+        &self.dropped
+    }
+
     /// Something is left out.
     pub(super) fn leave_out(&mut self, path: impl Into<String>) {
         let path = path.into();
@@ -68,8 +81,7 @@ pub fn write_request(request: Request, target: &Target<'_>) -> Result<Written, A
         unknown,
         dropped,
     } = request;
-    let mut report = Report { provider: target.provider, dropped: Vec::new(), known: HashSet::new() };
-    dropped.into_iter().for_each(|path| report.leave_out(path));
+    let mut report = Report::new(target.provider, dropped);
     let unsaid = [
         ("frequency_penalty", frequency_penalty.is_some_and(|penalty| !is_zero(&penalty))),
         ("presence_penalty", presence_penalty.is_some_and(|penalty| !is_zero(&penalty))),
@@ -97,7 +109,7 @@ pub fn write_request(request: Request, target: &Target<'_>) -> Result<Written, A
     put(&mut body, "system", (!system.is_empty()).then(|| system.into()));
     body.insert("messages".to_owned(), messages.into());
     tools.put(&mut body);
-    let thinking = with_own_kind(plan.thinking, &mut own);
+    let thinking = thinking_field(plan.thinking, &mut own);
     let thinks = thinking.as_ref().is_some_and(|thinking| thinking["type"] != "disabled");
     put(&mut body, "thinking", thinking);
     let config = output_config(response_format, plan.effort, &mut report);
@@ -120,7 +132,7 @@ fn is_zero(number: &Number) -> bool {
 }
 
 /// `thinking`; what was kept beside its kind says nothing without one.
-fn with_own_kind(thinking: Option<Value>, own: &mut Map<String, Value>) -> Option<Value> {
+fn thinking_field(thinking: Option<Value>, own: &mut Map<String, Value>) -> Option<Value> {
     let said = thinking.is_some() || own.get("thinking").is_some_and(Value::is_object);
     said.then(|| with_own("thinking", thinking, own)).flatten()
 }
