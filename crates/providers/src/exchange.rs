@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use crate::chat::{About, ProviderError};
 use crate::openai::Told;
 use crate::translation::{self, Translation};
-use crate::{anthropic, embeddings, failure, openai, rerank};
+use crate::{anthropic, embeddings, failure, openai, rerank, responses};
 
 pub use relay::{Relay, Stopped};
 pub use request::Outgoing;
@@ -180,12 +180,7 @@ pub fn error_event(operation: Operation, err: &ApiError) -> Bytes {
             let error = String::from_utf8(err.body_for(operation)).unwrap_or_default();
             Bytes::from(format!("event: error\ndata: {error}\n\n"))
         }
-        Operation::Responses => {
-            let error = serde_json::json!({
-                "type": "error", "code": code, "message": err.message, "param": err.param, "sequence_number": 0,
-            });
-            Bytes::from(format!("event: error\ndata: {error}\n\n"))
-        }
+        Operation::Responses => responses::observer().error_event(err),
         _ => openai::error_event(&err.message, &err.kind, code),
     }
 }

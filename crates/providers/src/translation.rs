@@ -1,6 +1,7 @@
 //! Who reads and writes what, where caller and provider speak different dialects: tables of functions, one per dialect
 //! and one per format.
 
+use bytes::Bytes;
 use domain::registry::{Format, Quirks};
 use domain::{ApiError, Operation};
 
@@ -12,6 +13,11 @@ use crate::{anthropic, bedrock, cohere, embeddings, gemini, ollama, openai, rera
 pub trait Observe: Send {
     /// What one event is. Counts and names seen so far come with it.
     fn look(&mut self, event: &[u8]) -> StreamEvent;
+
+    /// The event that tells of an error of ours, where it has to follow the events before it. None: any will do.
+    fn error_event(&self, _error: &ApiError) -> Option<Bytes> {
+        None
+    }
 }
 
 /// A dialect that callers chat in.
@@ -225,5 +231,9 @@ impl Observe for anthropic::Observer {
 impl Observe for responses::Observer {
     fn look(&mut self, event: &[u8]) -> StreamEvent {
         Self::look(self, event)
+    }
+
+    fn error_event(&self, error: &ApiError) -> Option<Bytes> {
+        Some(Self::error_event(self, error))
     }
 }

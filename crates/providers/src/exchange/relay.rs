@@ -105,7 +105,11 @@ impl Relay {
     pub fn break_off(&mut self, err: &ApiError, out: &mut BytesMut) {
         match &mut self.way {
             Way::Translate(_) => self.tell(&as_provider_error(err), out),
-            Way::Forward(_) | Way::Raw => out.extend_from_slice(&error_event(self.operation, err)),
+            Way::Forward(forward) => {
+                let event = forward.observer.error_event(err);
+                out.extend_from_slice(&event.unwrap_or_else(|| error_event(self.operation, err)));
+            }
+            Way::Raw => out.extend_from_slice(&error_event(self.operation, err)),
         }
     }
 
@@ -144,6 +148,7 @@ impl Forward {
                     }
                 }
                 StreamEvent::Done => self.done = true,
+                StreamEvent::DoneWithUsage(told) => (self.told, self.done) = (told, true),
                 StreamEvent::Error(code) => {
                     let error = ProviderError { code: Some(code), ..ProviderError::default() };
                     return Err(Stopped::Provider(Box::new(error)));
@@ -217,5 +222,46 @@ fn stopped(broken: Broken) -> Stopped {
     match broken {
         Broken::Cut => Stopped::Cut,
         broken => Stopped::Invalid(broken.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Usage;
+
+    use super::*;
+    use crate::responses;
+
+    fn relay() -> Relay {
+        Relay::forward(Operation::Responses, Box::new(responses::observer()), true)
+    }
+
+    const CREATED: &[u8] = b"event: response.created\n\
+        data: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"model\":\"m\",\"usage\":null}}\n\n";
+
+    #[test]
+    fn a_forwarded_response_tells_its_counts_in_its_last_event() {
+        let last =
+            b"event: response.completed\ndata: {\"type\":\"response.completed\",\"sequence_number\":1,\
+            \"response\":{\"model\":\"m\",\"usage\":{\"input_tokens\":3,\"output_tokens\":2}}}\n\n";
+        let (mut relay, mut out) = (relay(), BytesMut::new());
+        relay.push(CREATED, &mut out).unwrap();
+        assert_eq!((relay.is_done(), relay.told().usage), (false, None));
+        relay.push(last, &mut out).unwrap();
+        assert!(relay.is_done());
+        let usage = Usage { input: 3, output: 2, ..Usage::default() };
+        assert_eq!(relay.told(), Told { model: Some("m".into()), usage: Some(usage) });
+        assert_eq!(relay.end(&mut out), Ok(()));
+        assert_eq!(&out[..], [CREATED, last].concat());
+    }
+
+    #[test]
+    fn an_error_in_a_forwarded_response_follows_its_events() {
+        let (mut relay, mut out) = (relay(), BytesMut::new());
+        relay.push(CREATED, &mut out).unwrap();
+        assert_eq!(relay.end(&mut out), Err(Stopped::Cut));
+        relay.break_off(&ApiError::new(502, "broken", "the answer broke off"), &mut out);
+        let event = std::str::from_utf8(&out[CREATED.len()..]).unwrap();
+        assert!(event.starts_with("event: error\n") && event.contains("\"sequence_number\":1,"), "{event}");
     }
 }

@@ -253,6 +253,8 @@ pub enum StreamEvent {
     PieceWithUsage(Told),
     /// The end of the answer.
     Done,
+    /// The end of the answer, which has token counts as well.
+    DoneWithUsage(Told),
     /// An error in the middle of the stream, with its code.
     Error(String),
     /// Not JSON where JSON is promised.

@@ -110,8 +110,7 @@ struct Seen {
 }
 
 impl Observer {
-    /// Looks at one event. Only those that may begin or end the response are parsed. The event that ends it has its
-    /// counts as well; they are found in [`told`](Self::told).
+    /// Looks at one event. Only those that may begin or end the response are parsed.
     pub fn look(&mut self, event: &[u8]) -> StreamEvent {
         let Some(data) = sse::data(event) else { return StreamEvent::Piece };
         if data == b"[DONE]" {
@@ -128,11 +127,6 @@ impl Observer {
             Ok(seen) => self.take(seen),
             Err(err) => StreamEvent::Malformed(place(&err)),
         }
-    }
-
-    /// What was said of model and tokens so far.
-    pub fn told(&self) -> &Told {
-        &self.told
     }
 
     /// The event that tells the caller of an error of ours that ends this stream.
@@ -154,7 +148,7 @@ impl Observer {
             self.told.usage = response.usage.map(Usage::from).or(self.told.usage.take());
         }
         match kind {
-            "response.completed" | "response.incomplete" => StreamEvent::Done,
+            "response.completed" | "response.incomplete" => StreamEvent::DoneWithUsage(self.told.clone()),
             "response.failed" | "error" => StreamEvent::Error(failure.unwrap_or_else(|| "error".to_owned())),
             _ => StreamEvent::Piece,
         }

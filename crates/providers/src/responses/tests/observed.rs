@@ -53,8 +53,8 @@ fn a_stream_tells_its_usage_at_its_end() {
         assert_eq!(observer.look(&event(delta)), StreamEvent::Piece);
         let last =
             json!({ "type": end, "sequence_number": 2, "response": { "model": "gpt-5-0", "usage": usage } });
-        assert_eq!(observer.look(&event(last)), StreamEvent::Done);
-        assert_eq!(observer.told(), &Told { model: Some("gpt-5-0".into()), usage: Some(expected) });
+        let told = Told { model: Some("gpt-5-0".into()), usage: Some(expected) };
+        assert_eq!(observer.look(&event(last)), StreamEvent::DoneWithUsage(told));
     }
 }
 
