@@ -3,7 +3,7 @@
 use domain::Operation;
 
 use crate::dialect::gemini::Verb;
-use crate::dialect::{anthropic, bedrock, gemini, oauth, openai, vertex};
+use crate::dialect::{anthropic, azure, bedrock, gemini, oauth, openai, vertex};
 use crate::endpoint::{Endpoint, decoded};
 
 /// Who answers a path.
@@ -21,6 +21,7 @@ static ENDPOINTS: &[(&str, &'static dyn Endpoint)] = &[
     ("/v1/chat/completions", &openai::Create(Operation::Chat)),
     ("/v1/completions", &openai::Create(Operation::Completions)),
     ("/v1/embeddings", &openai::Create(Operation::Embeddings)),
+    ("/v1/responses", &openai::Responses),
     ("/v1/messages", &anthropic::Messages),
     ("/v1/messages/count_tokens", &anthropic::CountTokens),
     ("/anthropic/v1/messages", &anthropic::Messages),
@@ -78,6 +79,15 @@ static ENDPOINTS: &[(&str, &'static dyn Endpoint)] = &[
         "/v1beta1/projects/{}/locations/{}/publishers/anthropic/models/{}:streamRawPredict",
         &vertex::Claude { stream: true },
     ),
+    ("/openai/deployments/{}/chat/completions", &azure::Deployment(Operation::Chat)),
+    ("/openai/deployments/{}/completions", &azure::Deployment(Operation::Completions)),
+    ("/openai/deployments/{}/embeddings", &azure::Deployment(Operation::Embeddings)),
+    ("/openai/v1/chat/completions", &azure::V1(Operation::Chat)),
+    ("/openai/v1/completions", &azure::V1(Operation::Completions)),
+    ("/openai/v1/embeddings", &azure::V1(Operation::Embeddings)),
+    ("/openai/v1/responses", &azure::Responses),
+    ("/models/chat/completions", &azure::Foundry(Operation::Chat)),
+    ("/models/embeddings", &azure::Foundry(Operation::Embeddings)),
     ("/token", &oauth::GoogleToken),
     ("/{}/oauth2/v2.0/token", &oauth::EntraToken),
     ("/google/service-account", &oauth::ServiceAccount),

@@ -1,6 +1,7 @@
 //! The dialects of providers, each written after its own documentation.
 
 pub(crate) mod anthropic;
+pub(crate) mod azure;
 pub(crate) mod bedrock;
 pub(crate) mod gemini;
 pub(crate) mod oauth;

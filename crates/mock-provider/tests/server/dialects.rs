@@ -119,6 +119,36 @@ const DIALECTS: &[Dialect] = &[
         events: |body| serde_json::from_slice(body).expect("an array"),
         usage: "/usageMetadata",
     },
+    Dialect {
+        name: "responses",
+        ask: |model, stream| {
+            let body =
+                json!({"model": model, "instructions": "short", "input": "hello world", "stream": stream});
+            ("/v1/responses".to_owned(), body)
+        },
+        headers: &[],
+        text: "/output/0/content/0/text",
+        delta: "/delta",
+        error: ("/error/type|/code", "rate_limit_error", "server_error"),
+        events: data,
+        usage: "/usage",
+    },
+    Dialect {
+        name: "azure",
+        ask: |model, stream| {
+            let messages =
+                json!([{"role": "system", "content": "short"}, {"role": "user", "content": "hello world"}]);
+            let path =
+                format!("/openai/deployments/{}/chat/completions?api-version=2024-10-21", encoded(model));
+            (path, json!({"messages": messages, "stream": stream}))
+        },
+        headers: &[("api-key", "k")],
+        text: "/choices/0/message/content",
+        delta: "/choices/0/delta/content",
+        error: ("/error/code", "429", "ServiceUnavailable"),
+        events: data,
+        usage: "/usage",
+    },
 ];
 
 impl Dialect {
@@ -133,7 +163,8 @@ impl Dialect {
     }
 
     fn kind(&self, error: &Value) -> String {
-        let kind = error.pointer(self.error.0).unwrap_or_else(|| panic!("{}: {error}", self.name));
+        let kind = self.error.0.split('|').find_map(|place| error.pointer(place));
+        let kind = kind.unwrap_or_else(|| panic!("{}: {error}", self.name));
         kind.as_str().map_or_else(|| kind.to_string(), str::to_owned)
     }
 

@@ -1,6 +1,7 @@
 //! The mock provider over real sockets, as its users see it.
 
 mod anthropic;
+mod azure;
 mod bedrock;
 mod bill;
 mod dialects;
@@ -9,6 +10,8 @@ mod gemini;
 mod harness;
 mod log;
 mod oauth;
+mod responses;
 mod shapes;
 mod stopping;
+mod structured;
 mod vertex;

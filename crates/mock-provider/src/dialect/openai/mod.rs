@@ -6,6 +6,7 @@ mod completions;
 mod embeddings;
 mod messages;
 mod request;
+mod responses;
 mod tools;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use crate::endpoint::{Endpoint, Manner, Received, Understood};
 pub(crate) use self::chat::Flavour;
 pub(crate) use self::embeddings::vectors;
 use self::request::Body;
+pub(crate) use self::responses::Responses;
 
 /// Who answers `POST /v1/…`.
 pub(crate) struct Create(pub(crate) Operation);
