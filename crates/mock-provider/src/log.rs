@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use crate::answer::json;
+use crate::text::json;
 
 /// Events and requests that are kept, and how much of each body.
 const KEPT_EVENTS: usize = 100_000;
