@@ -15,8 +15,12 @@ pub(crate) struct Deployment(pub(crate) Operation);
 /// `POST /openai/v1/…`: the model is in the body, and the version may be left out.
 pub(crate) struct V1(pub(crate) Operation);
 
-/// `POST /openai/v1/responses`.
-pub(crate) struct Responses;
+/// Anything else of OpenAI's below a deployment, or below `/openai/v1`.
+pub(crate) struct Other {
+    pub(crate) endpoint: &'static dyn Endpoint,
+    /// The deployment is the model.
+    pub(crate) deployed: bool,
+}
 
 /// `POST /models/…?api-version=…` of Azure AI Foundry, which takes no unknown parameters unless it is told to.
 pub(crate) struct Foundry(pub(crate) Operation);
@@ -108,17 +112,20 @@ impl Endpoint for V1 {
     }
 }
 
-impl Endpoint for Responses {
+impl Endpoint for Other {
     fn manner(&self) -> &'static dyn Manner {
         &Azure
     }
 
     fn admit(&self, received: &Received<'_>) -> Result<(), ApiError> {
-        admit(received)
+        admit(received)?;
+        if self.deployed { version(received) } else { Ok(()) }
     }
 
     fn read<'r>(&'r self, received: &'r Received<'r>) -> Result<Understood<'r>, ApiError> {
-        openai::Responses.read(received)
+        let understood = self.endpoint.read(received)?;
+        let model = if self.deployed { received.captured(0).into() } else { understood.model };
+        Ok(Understood { model, ..understood })
     }
 }
 

@@ -8,11 +8,11 @@ use domain::ApiError;
 use serde_json::Value;
 
 use self::voice::ResponsesVoice;
-use super::{OpenAi, invalid, missing, tools};
+use super::{OpenAi, by_kind, invalid, named, tools};
 use crate::chat::Chat;
 use crate::endpoint::{Asked, Endpoint, Manner, Received, Understood};
 use crate::sample::any_object;
-use crate::shape::{Kind, What, may};
+use crate::shape::{Kind, may};
 
 /// `POST /v1/responses`.
 pub(crate) struct Responses;
@@ -70,24 +70,13 @@ impl Endpoint for Responses {
 
     fn read<'r>(&'r self, received: &'r Received<'r>) -> Result<Understood<'r>, ApiError> {
         let body = received.json()?;
-        let model = body["model"].as_str().filter(|model| !model.is_empty());
-        let model =
-            model.ok_or_else(|| missing("model", "name a model, as in \"model\":\"mock\""))?.to_owned();
+        let model = named(&body)?;
         Ok(Understood { model: model.into(), ask: Box::new(move || ask(body)) })
     }
 }
 
 fn ask<'r>(body: Value) -> Result<Asked<'r>, ApiError> {
-    BODY.check(&body).map_err(|mistake| {
-        let place = mistake.path.bracketed();
-        match mistake.what {
-            What::Unknown => {
-                ApiError::bad_request(&place, "unknown_parameter", format!("Unknown parameter: '{place}'."))
-            }
-            What::Missing => missing(&place, "it is required"),
-            What::Not(expected) => invalid(&place, &format!("write {expected}")),
-        }
-    })?;
+    by_kind(&BODY, &body)?;
     if body["stream_options"].is_object() && body["stream"] != true {
         return Err(invalid("stream_options", "write it only when `stream` is true"));
     }
