@@ -15,6 +15,7 @@ use crate::endpoint::{Asked, Endpoint, Manner, Received, Understood};
 use crate::stream::Made;
 use crate::text;
 
+use self::body::THREAD_NOT_FOUND;
 pub(crate) use self::body::{Place, ask, chat};
 use self::known::error_type;
 pub(crate) use self::voice::MessagesVoice;
@@ -53,7 +54,11 @@ impl Endpoint for Messages {
         let body = received.json()?;
         let model = model(&body)?;
         let betas = received.header("anthropic-beta").unwrap_or_default();
-        Ok(Understood { model: model.into(), ask: Box::new(move || ask(body, Place::Own, betas)) })
+        let ask = move || {
+            of_version(received, &body)?;
+            ask(body, Place::Own, betas)
+        };
+        Ok(Understood { model: model.into(), ask: Box::new(ask) })
     }
 }
 
@@ -71,6 +76,7 @@ impl Endpoint for CountTokens {
         let model = model(&body)?;
         let betas = received.header("anthropic-beta").unwrap_or_default();
         let ask = move || {
+            of_version(received, &body)?;
             let words = body::count(body, betas)?;
             // Counting is free.
             Ok(Asked::whole(0, move |_| Made::json(&json!({"input_tokens": words}))))
@@ -87,10 +93,34 @@ fn admit(received: &Received<'_>) -> Result<(), ApiError> {
         return Err(ApiError::new(401, "authentication_error", message));
     }
     match received.header("anthropic-version") {
-        Some("2023-06-01" | "2023-01-01") => Ok(()),
+        Some(NEWEST | "2023-06-01" | "2023-01-01") => Ok(()),
         Some(version) => Err(refuse("anthropic-version", &format!("`{version}` is not a valid version"))),
         None => Err(refuse("anthropic-version", "header is required")),
     }
+}
+
+/// The API version that took parameters away.
+const NEWEST: &str = "2026-10-21";
+
+/// What was allowed before.
+/// Source: platform.claude.com/docs/en/api/migration-2026-10-21.
+fn of_version(received: &Received<'_>, body: &Value) -> Result<(), ApiError> {
+    if received.header("anthropic-version") != Some(NEWEST) {
+        return Ok(());
+    }
+    if let Some(name) = ["temperature", "top_p", "top_k"].into_iter().find(|name| body.get(name).is_some()) {
+        return Err(refuse(name, "Extra inputs are not permitted"));
+    }
+    let messages = body["messages"].as_array().into_iter().flatten().enumerate();
+    for (at, message) in messages.filter(|(_, message)| message["role"] == "user") {
+        let blocks = message["content"].as_array().into_iter().flatten();
+        let cites = |block: &Value| block["citations"].as_array().is_some_and(|list| !list.is_empty());
+        if let Some(number) = blocks.into_iter().position(cites) {
+            let place = format!("messages.{at}.content.{number}.text.citations");
+            return Err(refuse(&place, "Extra inputs are not permitted"));
+        }
+    }
+    Ok(())
 }
 
 fn model(body: &Value) -> Result<String, ApiError> {
@@ -108,7 +138,11 @@ pub(crate) fn refuse(place: &str, what: &str) -> ApiError {
 
 /// An error as body or event.
 pub(crate) fn error_body(err: &ApiError) -> Value {
-    json!({"type": "error", "error": {"type": error_type(err.status), "message": err.message}})
+    let mut error = json!({"type": error_type(err.status), "message": err.message});
+    if err.code.as_deref() == Some(THREAD_NOT_FOUND) {
+        error["details"] = json!({"error_code": THREAD_NOT_FOUND});
+    }
+    json!({"type": "error", "error": error})
 }
 
 fn request_id(id: u64) -> String {
