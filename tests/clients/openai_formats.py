@@ -268,6 +268,9 @@ def retries(provider):
     call = lambda: again.chat.completions.create(model=f"@{provider}/{model}", messages=QUESTION)
     raises(openai.InternalServerError, call, "a provider that always fails")
     equal(calls(model), 2, "calls at the provider")
+    if provider != "bedrock":
+        # The gateway waits a second, so one has to do.
+        return
     config = {"provider": provider, "retry": {"attempts": 2, "on_status_codes": [503]}}
     headers = {"x-portkey-config": json.dumps(config)}
     answer = ask(f"mock-again-{provider}?status=503,200", extra_headers=headers)

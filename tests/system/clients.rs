@@ -1,4 +1,5 @@
-//! Real clients, unmodified, against `pointsman up`: the official SDKs of OpenAI, Anthropic and Portkey, and nats-py.
+//! Real clients, unmodified, against `pointsman up`: the official SDKs of OpenAI, Anthropic and Portkey, LangChain, the
+//! Vercel AI SDK, the `llm` tool, and nats-py.
 
 use std::path::Path;
 
@@ -57,6 +58,46 @@ async fn run_node_with_providers(script: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_anthropic_sdk_talks_to_providers_of_every_format() {
     run_with_providers("anthropic_messages.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_anthropic_sdk_for_node_talks_to_providers_of_every_format() {
+    run_node_with_providers("anthropic_messages.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_openai_sdk_talks_to_providers_of_every_format() {
+    run_with_providers("openai_formats.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_openai_and_portkey_sdks_for_node_talk_to_providers_of_every_format() {
+    run_node_with_providers("openai_formats.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_openai_sdk_sends_and_gets_sounds_images_and_forms() {
+    run_with_providers("openai_media.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claude_by_the_openai_sdk_and_gpt_by_anthropics_fall_back_to_each_other() {
+    run_with_providers("outage.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn langchain_talks_to_providers_of_every_format() {
+    run_with_providers("langchain_chat.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ai_sdk_talks_to_providers_of_every_format() {
+    run_node_with_providers("ai_sdk.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_llm_tool_talks_to_providers_of_every_format() {
+    run_with_providers("llm_tool.py").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
