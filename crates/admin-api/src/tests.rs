@@ -26,7 +26,7 @@ impl World {
     fn new() -> Self {
         let sealing = PrivateKey::from_bytes([7; 32]).public().to_text();
         let providers =
-            [("here".to_owned(), providers::catalogue::openai_compatible("http://127.0.0.1:1/v1"))];
+            [("here".to_owned(), providers::catalogue::blank(Default::default(), "http://127.0.0.1:1/v1"))];
         let registry =
             Registry { providers: providers.into(), sealing_key: Some(sealing), ..Registry::default() };
         let options = Options { allowed_env: vec!["LLM_*".to_owned()], ..Options::default() };

@@ -29,6 +29,8 @@ pub enum ErrorClass {
     InvalidAnswer,
     /// The request could not be turned into a call: a sealed credential that does not open, a host that is refused.
     Misconfigured,
+    /// The provider cannot take the request, or it is not what its dialect promises; no call was made.
+    Unsupported,
     /// The virtual key may not be used for this; no call was made.
     Unusable,
     /// The target's queue was full; no call was made.
@@ -56,6 +58,7 @@ impl ErrorClass {
             Self::Broken => "broken",
             Self::InvalidAnswer => "invalid_answer",
             Self::Misconfigured => "misconfigured",
+            Self::Unsupported => "unsupported",
             Self::Unusable => "unusable",
             Self::QueueFull => "queue_full",
             Self::Shutdown => "shutdown",
@@ -116,6 +119,9 @@ pub struct Attempt {
     /// From the router's decision to the start of the call.
     #[serde(default)]
     pub queued_ms: u64,
+    /// Parameters that the provider could not take, by name or path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
     /// Model named in the request that was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -167,6 +173,7 @@ impl Attempt {
             worker: None,
             virtual_key: None,
             why: Vec::new(),
+            dropped: Vec::new(),
             duplicate_possible: false,
         }
     }

@@ -10,9 +10,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::config::{HeaderOptions, params};
+use crate::config::{HeaderOptions, Unsupported, params};
 use crate::health::Watch;
-use crate::{Attempt, AttemptId, ConfigSource, Lane, Operation, RequestId, Slug, Timestamp, Workspace, time};
+use crate::registry::{Format, Quirks};
+use crate::{
+    ApiError, Attempt, AttemptId, ConfigSource, Lane, Operation, RequestId, Slug, Timestamp, Workspace,
+    headers, time,
+};
 
 /// Where the answer goes besides the stored result.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +95,35 @@ pub struct Auth {
     pub header: String,
     /// Word before the credential; empty: none.
     pub scheme: String,
+    /// What is done where the options for it are there. Otherwise, or where this is none, the credential is sent as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing: Option<Signing>,
+}
+
+/// Ways to prove who calls that are more than a header with a credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Signing {
+    /// Amazon's signature, version 4, made with the options `aws_access_key_id`, `aws_secret_access_key` and, if there
+    /// is one, `aws_session_token`, for `aws_region`.
+    AwsSigv4 {
+        /// Name of the service, as in `bedrock`.
+        service: String,
+    },
+    /// An access token from Google, for the service account in the option `vertex_service_account_json` or in a
+    /// credential that is such a JSON document.
+    GoogleServiceAccount {
+        /// What the token is for, as in `https://www.googleapis.com/auth/cloud-platform`.
+        scope: String,
+    },
+    /// An access token from Microsoft's Entra, for the application in the options `azure_entra_client_id` and
+    /// `azure_entra_client_secret` of `azure_entra_tenant_id`.
+    EntraClient {
+        /// Where tokens are had; `{azure_entra_tenant_id}` stands for that option.
+        token_url: String,
+        /// What the token is for, unless the option `azure_entra_scope` says otherwise.
+        scope: String,
+    },
 }
 
 /// Names a virtual key.
@@ -116,8 +149,32 @@ pub struct Call {
     pub why: Vec<String>,
     /// Slug of the provider.
     pub provider: String,
-    /// URL that the operation's path is added to.
+    /// Wire format that the provider speaks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub format: Format,
+    /// The operation that is asked of the provider, where it is not the caller's own: a Messages request may go out as
+    /// a chat completion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// Scheme and host, and the beginning of the path.
     pub base_url: String,
+    /// Rest of the path, and the query.
+    pub path_and_query: String,
+    /// The model's name at the provider, where it is not the one in the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// How the provider's requests differ from the format's.
+    #[serde(default, skip_serializing_if = "Quirks::is_empty")]
+    pub quirks: Quirks,
+    /// What signatures and formats need to know; secrets are sealed.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
+    /// What happens to parameters that the provider cannot take.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unsupported: Unsupported,
+    /// Answers show what is not in OpenAI's API.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lenient: bool,
     /// The host comes from the caller: only public addresses may be called.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub untrusted_host: bool,
@@ -159,6 +216,57 @@ pub struct Call {
     pub retry_count: i32,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// The HTTP request of an operation that has no form of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passthrough {
+    /// HTTP method, in capitals.
+    pub method: String,
+    /// Path below the provider's base URL, and the query; begins with `/`.
+    pub path_and_query: String,
+}
+
+/// Methods that pass through.
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/// Longest path with its query, in bytes.
+const MAX_PATH: usize = 4096;
+
+impl Passthrough {
+    /// Checks method and path. Errors are 400s that name the header.
+    pub fn new(method: &str, path_and_query: &str) -> Result<Self, ApiError> {
+        let invalid = |name: &str, message: String| {
+            Err(ApiError::bad_request(name, "invalid_header", format!("header `{name}`: {message}")))
+        };
+        let Some(method) = METHODS.iter().find(|known| known.eq_ignore_ascii_case(method)) else {
+            let methods = METHODS.join(", ");
+            return invalid(
+                headers::METHOD,
+                format!("`{method}` does not pass through; use one of {methods}"),
+            );
+        };
+        let path = path_and_query.split('?').next().unwrap_or_default();
+        let plain = path_and_query.bytes().all(|b| b.is_ascii_graphic() && b != b'#' && b != b'\\');
+        let climbs = path.split('/').any(|part| {
+            let part = part.to_ascii_lowercase().replace("%2e", ".");
+            part == "." || part == ".."
+        });
+        if !path.starts_with('/')
+            || path.starts_with("//")
+            || !plain
+            || climbs
+            || path_and_query.len() > MAX_PATH
+        {
+            let message = "write a path below the provider's base URL, percent-encoded and without `..`, as in `/files?limit=3`";
+            return invalid(headers::PATH, message.to_owned());
+        }
+        Ok(Self { method: (*method).to_owned(), path_and_query: path_and_query.to_owned() })
+    }
+}
+
 /// An answer that may yet be the last word: the most recent failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedAnswer {
@@ -184,6 +292,12 @@ pub struct Envelope {
     pub operation: Operation,
     /// How urgent it is.
     pub lane: Lane,
+    /// Media type of the body, with its parameters; None: JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Method and path, where the operation does not say them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passthrough: Option<Passthrough>,
     /// The model the caller named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -251,6 +365,11 @@ pub struct Envelope {
 }
 
 impl Call {
+    /// The operation that is asked of the provider by a request for this one.
+    pub fn asks(&self, operation: Operation) -> Operation {
+        self.operation.unwrap_or(operation)
+    }
+
     /// What is changed in the body.
     pub fn changes(&self) -> params::Changes<'_> {
         params::Changes {

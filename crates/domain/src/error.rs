@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::Operation;
 use crate::config::ConfigError;
 
 #[cfg(test)]
@@ -136,6 +137,22 @@ impl ApiError {
         body.to_string().into_bytes()
     }
 
+    /// The JSON body in the dialect of an operation.
+    pub fn body_for(&self, operation: Operation) -> Vec<u8> {
+        if operation.is_anthropic() { self.anthropic_body() } else { self.body() }
+    }
+
+    /// The JSON body in Anthropic's shape; the field that was wrong and our code stand beside its own.
+    fn anthropic_body(&self) -> Vec<u8> {
+        let mut error = json!({ "type": anthropic_type(self.status), "message": self.message });
+        for (name, value) in [("param", self.param.as_deref()), ("code", self.code.as_deref())] {
+            if let Some(value) = value {
+                error[name] = value.into();
+            }
+        }
+        json!({ "type": "error", "error": error }).to_string().into_bytes()
+    }
+
     /// The JSON body that callers get. Portkey's clients read the outer fields, OpenAI's the inner ones.
     pub fn body(&self) -> Vec<u8> {
         let mut body = json!({
@@ -149,6 +166,24 @@ impl ApiError {
             body["errors"] = Value::from(words.errors.clone());
         }
         body.to_string().into_bytes()
+    }
+}
+
+/// Anthropic's family of errors for an HTTP status.
+///
+/// Source: "Errors" in Anthropic's API documentation.
+pub fn anthropic_type(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        402 => "billing_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        408 | 504 => "timeout_error",
+        529 => "overloaded_error",
+        400..=499 => "invalid_request_error",
+        _ => "api_error",
     }
 }
 

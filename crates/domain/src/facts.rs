@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::config::names_its_provider;
+use crate::form::Form;
 use crate::{ApiError, Lane, Operation, Timestamp};
 
 /// What a route decision may depend on besides the config and what was tried: the request as it came, before any
@@ -45,17 +46,6 @@ impl RequestFacts<'_> {
     }
 }
 
-impl Operation {
-    /// Path of the HTTP route, as in `/v1/chat/completions`.
-    pub fn http_path(self) -> &'static str {
-        match self {
-            Self::Chat => "/v1/chat/completions",
-            Self::Completions => "/v1/completions",
-            Self::Embeddings => "/v1/embeddings",
-        }
-    }
-}
-
 /// What routing needs to know of a request body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -86,6 +76,10 @@ struct Fields<'a> {
     #[serde(borrow)]
     input: Option<&'a RawValue>,
     #[serde(borrow)]
+    query: Option<&'a RawValue>,
+    #[serde(borrow)]
+    documents: Option<&'a RawValue>,
+    #[serde(borrow)]
     provider: Option<&'a RawValue>,
     #[serde(borrow)]
     config: Option<&'a RawValue>,
@@ -93,7 +87,62 @@ struct Fields<'a> {
 
 impl Facts {
     /// Reads the facts. Errors are 400s that name the field and what to write instead.
-    pub fn read(operation: Operation, body: &[u8]) -> Result<Self, ApiError> {
+    ///
+    /// `content_type` is the body's media type with its parameters; None: JSON. What passes through is looked at and
+    /// not judged.
+    pub fn read(operation: Operation, content_type: Option<&str>, body: &[u8]) -> Result<Self, ApiError> {
+        if operation == Operation::Passthrough {
+            return Ok(Self::passing(content_type, body));
+        }
+        match content_type {
+            Some(content_type) if operation.is_form() => Self::of_form(operation, content_type, body),
+            _ => Self::of_json(operation, body),
+        }
+    }
+
+    /// A form names its model and whether it wants pieces in fields of their own.
+    fn of_form(operation: Operation, content_type: &str, body: &[u8]) -> Result<Self, ApiError> {
+        let form = Form::parse(content_type, body)
+            .map_err(|err| ApiError::new(400, "invalid_form", format!("the body is not a form: {err}")))?;
+        let file = if operation == Operation::ImageEdits { "image" } else { "file" };
+        if !form.has_file(file) {
+            let message = format!("`{file}` is missing; add it to the form as a file");
+            return Err(ApiError::bad_request(file, "missing_required_parameter", message));
+        }
+        let text = |name| form.text(name).map(str::trim).filter(|text| !text.is_empty());
+        let stream = match text("stream") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => {
+                let message = format!("`stream` is {}; write true or false", cut(other));
+                return Err(ApiError::bad_request("stream", "invalid_type", message));
+            }
+        };
+        Ok(Self { model: text("model").map(str::to_owned), stream, ..Self::default() })
+    }
+
+    fn passing(content_type: Option<&str>, body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Known {
+            #[serde(default)]
+            model: Option<Value>,
+            #[serde(default)]
+            stream: Option<Value>,
+        }
+        if let Some(content_type) = content_type {
+            let form = Form::parse(content_type, body).ok();
+            let model = form.and_then(|form| form.text("model").map(str::to_owned));
+            return Self { model, ..Self::default() };
+        }
+        let Ok(known) = serde_json::from_slice::<Known>(body) else { return Self::default() };
+        Self {
+            model: known.model.and_then(|model| model.as_str().map(str::to_owned)),
+            stream: known.stream == Some(Value::Bool(true)),
+            ..Self::default()
+        }
+    }
+
+    fn of_json(operation: Operation, body: &[u8]) -> Result<Self, ApiError> {
         let text = std::str::from_utf8(body).map_err(|err| {
             let message = format!("the body is not UTF-8: byte {} starts no character", err.valid_up_to());
             ApiError::new(400, "invalid_utf8", message)
@@ -101,8 +150,8 @@ impl Facts {
         let fields: Fields<'_> = serde_json::from_str(text).map_err(|err| not_json(text, &err))?;
         required(operation, &fields)?;
         let stream = boolean("stream", fields.stream)?;
-        if stream && operation == Operation::Embeddings {
-            let message = "embeddings are not streamed; leave `stream` out";
+        if stream && !operation.streams() {
+            let message = format!("answers to `{operation}` are not streamed; leave `stream` out");
             return Err(ApiError::bad_request("stream", "invalid_value", message));
         }
         Ok(Self {
@@ -149,7 +198,7 @@ fn not_json(text: &str, err: &serde_json::Error) -> ApiError {
 
 fn required(operation: Operation, fields: &Fields<'_>) -> Result<(), ApiError> {
     match operation {
-        Operation::Chat => {
+        Operation::Chat | Operation::Messages | Operation::CountTokens => {
             let example = "`[{\"role\": \"user\", \"content\": \"…\"}]`";
             let messages = fields.messages.ok_or_else(|| missing("messages", example))?;
             if !messages.get().starts_with('[') {
@@ -159,8 +208,21 @@ fn required(operation: Operation, fields: &Fields<'_>) -> Result<(), ApiError> {
             }
             Ok(())
         }
-        Operation::Completions => text_like("prompt", fields.prompt),
-        Operation::Embeddings => text_like("input", fields.input),
+        // A Responses request may do without input where it names an earlier response or a stored prompt.
+        Operation::Responses => fields.input.map_or(Ok(()), |input| text_like("input", Some(input))),
+        Operation::Completions | Operation::Images => text_like("prompt", fields.prompt),
+        Operation::Embeddings | Operation::Moderations | Operation::Speech => {
+            text_like("input", fields.input)
+        }
+        Operation::Rerank => {
+            text_like("query", fields.query)?;
+            text_like("documents", fields.documents)
+        }
+        Operation::ImageEdits | Operation::Transcriptions | Operation::Translations => {
+            let message = format!("`{operation}` takes a form with files; send `multipart/form-data`");
+            Err(ApiError::bad_request("Content-Type", "unsupported_media_type", message))
+        }
+        Operation::Passthrough => Ok(()),
     }
 }
 
@@ -242,16 +304,41 @@ mod tests {
     fn facts_are_read_and_the_rest_is_left_alone() {
         let body =
             br#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true},"x":1}"#;
-        let facts = Facts::read(Operation::Chat, body).unwrap();
+        let facts = Facts::read(Operation::Chat, None, body).unwrap();
         assert_eq!(
             facts,
             Facts { model: Some("m".into()), stream: true, include_usage: true, ..Facts::default() }
         );
     }
 
+    #[test]
+    fn forms_name_their_model_and_their_file() {
+        let form =
+            |fields: &str| format!("--x\r\nContent-Disposition: form-data; name=\"{fields}\r\n--x--\r\n");
+        let read = |operation, fields: &str| {
+            Facts::read(operation, Some("multipart/form-data; boundary=x"), form(fields).as_bytes())
+        };
+        let fields = "model\"\r\n\r\nwhisper-1\r\n--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n\u{1}";
+        let facts = read(Operation::Transcriptions, fields).unwrap();
+        assert_eq!((facts.model.as_deref(), facts.stream), (Some("whisper-1"), false));
+        let err = read(Operation::ImageEdits, fields).unwrap_err();
+        assert_eq!(err.param.as_deref(), Some("image"));
+        let err = Facts::read(Operation::Transcriptions, None, b"{}").unwrap_err();
+        assert!(err.message.contains("multipart/form-data"), "{}", err.message);
+    }
+
+    #[test]
+    fn what_passes_through_is_not_judged() {
+        let read = |body: &[u8]| Facts::read(Operation::Passthrough, None, body).unwrap();
+        assert_eq!(read(b"\xff"), Facts::default());
+        assert_eq!(read(b""), Facts::default());
+        let facts = read(br#"{"model":"m","stream":true,"messages":7}"#);
+        assert_eq!((facts.model.as_deref(), facts.stream), (Some("m"), true));
+    }
+
     #[track_caller]
     fn refused(operation: Operation, body: &[u8], param: Option<&str>, part: &str) {
-        let err = Facts::read(operation, body).unwrap_err();
+        let err = Facts::read(operation, None, body).unwrap_err();
         assert_eq!((err.status, err.param.as_deref()), (400, param));
         assert!(err.message.contains(part), "{}", err.message);
     }
@@ -291,7 +378,7 @@ mod tests {
     fn options_of_ours_are_told_from_fields_of_providers() {
         let read = |more: &str| {
             let body = format!(r#"{{"model":"m","messages":[],{more}}}"#);
-            let facts = Facts::read(Operation::Chat, body.as_bytes()).unwrap();
+            let facts = Facts::read(Operation::Chat, None, body.as_bytes()).unwrap();
             (facts.provider, facts.config)
         };
         let some = |text: &str| Some(text.to_owned());

@@ -108,6 +108,7 @@ pub fn fault_of(attempt: &Attempt) -> Option<Fault> {
         None => Fault::InvalidAnswer,
         Some(ErrorClass::RateLimit) => Fault::RateLimit,
         Some(ErrorClass::BadRequest) => refused(Fault::BadRequest),
+        Some(ErrorClass::Unsupported) => Fault::BadRequest,
         Some(ErrorClass::Authentication) => refused(Fault::Auth),
         Some(ErrorClass::ServerError) => refused(Fault::ServerError),
         Some(ErrorClass::Timeout) => Fault::Timeout,

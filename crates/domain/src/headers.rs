@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::{HeaderOptions, Profile, clear_credential};
+use crate::envelope::Passthrough;
 use crate::time::{Timestamp, parse_duration};
 use crate::{ApiError, ConfigSource, Facts, RequestId, Slug};
 
@@ -41,6 +42,16 @@ pub const GATEWAY: &str = "Pointsman-Gateway";
 pub const CREDENTIAL: &str = "Pointsman-Credential";
 /// Headers that the config says to forward, sealed.
 pub const FORWARD: &str = "Pointsman-Forward";
+/// Media type of the body; absent: JSON.
+pub const CONTENT_TYPE: &str = "Content-Type";
+/// HTTP method of what passes through; absent: `POST`.
+pub const METHOD: &str = "Pointsman-Method";
+/// Path below the provider's base URL, and the query, of what passes through.
+pub const PATH: &str = "Pointsman-Path";
+/// What the provider wants to know beside the credential, a JSON object with its secrets sealed.
+pub const PROVIDER_OPTIONS: &str = "Pointsman-Provider-Options";
+/// On answers: parameters that the provider could not take, a comma list.
+pub const DROPPED_PARAMS: &str = "x-pointsman-dropped-params";
 /// Where a body lives that was too large for a message: `<object name>;<bytes>`.
 pub const BODY: &str = "Pointsman-Body";
 /// On answers: the HTTP status.
@@ -158,6 +169,10 @@ pub struct Options {
     pub traceparent: Option<String>,
     /// The caller's own trace id.
     pub trace_id: Option<String>,
+    /// Media type of the body with its parameters; None: JSON.
+    pub content_type: Option<String>,
+    /// Method and path of what passes through.
+    pub passthrough: Option<Passthrough>,
 }
 
 impl Options {
@@ -183,6 +198,10 @@ impl Options {
             forward: text(FORWARD),
             traceparent: text(TRACEPARENT),
             trace_id: text(TRACE_ID),
+            content_type: get(CONTENT_TYPE).filter(|value| !is_json(value)).map(str::to_owned),
+            passthrough: get(PATH)
+                .map(|path| Passthrough::new(get(METHOD).unwrap_or("POST"), path))
+                .transpose()?,
         })
     }
 }
@@ -208,6 +227,12 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// Whether a media type is that of JSON; an empty one says nothing else.
+pub fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.is_empty() || essence.eq_ignore_ascii_case("application/json")
 }
 
 fn invalid(name: &str, message: impl Into<String>) -> ApiError {
@@ -332,10 +357,15 @@ fn routing<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<HeaderOptions, 
             "x-portkey-strict-open-ai-compliance",
             get("x-portkey-strict-open-ai-compliance"),
         )?,
+        provider_options: get(PROVIDER_OPTIONS).map(provider_options).transpose()?.unwrap_or_default(),
         // Not from headers: the body's model, and whose defaults count.
         model: None,
         profile: Profile::default(),
     })
+}
+
+fn provider_options(value: &str) -> Result<serde_json::Map<String, serde_json::Value>, ApiError> {
+    serde_json::from_str(value).map_err(|err| invalid(PROVIDER_OPTIONS, format!("not a JSON object: {err}")))
 }
 
 fn request_timeout(name: &str, value: &str) -> Result<Duration, ApiError> {

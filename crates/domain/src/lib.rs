@@ -12,6 +12,7 @@ pub mod error;
 pub mod event;
 pub mod facts;
 pub mod fault;
+pub mod form;
 pub mod frame;
 pub mod headers;
 pub mod health;

@@ -96,7 +96,7 @@ pub struct Outcome {
 impl Outcome {
     /// An ending that is our own doing: the body is the error. The caller sets body size by encoding.
     pub fn error(envelope: &Envelope, kind: Kind, error: &ApiError, now: Timestamp) -> (Self, Bytes) {
-        let body = Bytes::from(error.body());
+        let body = Bytes::from(error.body_for(envelope.operation));
         let mut headers = BTreeMap::new();
         if let Some(seconds) = error.retry_after {
             headers.insert("retry-after".to_owned(), seconds.to_string());

@@ -1,12 +1,16 @@
 //! What every role knows alike: providers, the default route, the public sealing key.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use crate::Operation;
 use crate::envelope::{Auth, Timeouts};
 use crate::model::ModelInfo;
+use crate::operation::{UnknownWord, words};
 
 /// What every role knows alike.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,18 +32,75 @@ pub struct Registry {
     pub mock: Option<String>,
 }
 
+words! {
+    /// A wire format that providers speak. Code exists per format, never per provider.
+    #[derive(Default)]
+    Format, "format" {
+        /// OpenAI's API, and all that is like it.
+        #[default]
+        OpenAi = "openai",
+        /// Anthropic's Messages API.
+        Anthropic = "anthropic",
+        /// Google's `generateContent`.
+        Gemini = "gemini",
+        /// Amazon Bedrock's Converse API.
+        Bedrock = "bedrock",
+        /// Cohere's API, version 2.
+        Cohere = "cohere",
+        /// Ollama's own API.
+        Ollama = "ollama",
+        /// Cloudflare's Workers AI.
+        WorkersAi = "workers-ai",
+    }
+}
+
+impl Format {
+    /// Whether a request for this operation goes out and its answer comes back as the caller's own bytes.
+    pub fn is_native(self, operation: Operation) -> bool {
+        match self {
+            Self::OpenAi => !matches!(operation, Operation::Messages | Operation::CountTokens),
+            Self::Anthropic => {
+                matches!(operation, Operation::Messages | Operation::CountTokens | Operation::Passthrough)
+            }
+            Self::Gemini | Self::Bedrock | Self::Cohere | Self::Ollama | Self::WorkersAi => {
+                operation == Operation::Passthrough
+            }
+        }
+    }
+}
+
 /// A provider that can be called.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Provider {
     /// Wire format it speaks.
-    pub format: String,
-    /// URL that operations' paths are added to.
+    pub format: Format,
+    /// URL that operations' paths are added to. `{name}` stands for an option of that name.
     pub base_url: String,
     /// How it wants the credential.
     pub auth: Auth,
     /// Our credential for it, sealed.
     #[serde(default)]
     pub credential: Option<String>,
+    /// What URLs and signatures need to know: regions, projects, deployments; secrets among them are sealed.
+    /// A target's or a virtual key's own options come before these.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
+    /// Operations it offers. Empty: all that its format has, but for the Responses API.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operation>,
+    /// Paths of operations where they differ from the format's, by operation, or by operation and `.stream`.
+    /// `{model}` stands for the model, other names for options.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paths: BTreeMap<String, String>,
+    /// How its requests differ from the format's.
+    #[serde(default, skip_serializing_if = "Quirks::is_empty")]
+    pub quirks: Quirks,
+    /// Models that are spoken to in another way; the first that fits counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<Variant>,
+    /// Addresses that depend on an option; the first that fits counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<When>,
     /// Calls it may be given at once, over all workers.
     pub concurrency: usize,
     /// Times its calls may take.
@@ -50,4 +111,73 @@ pub struct Provider {
     /// Models that are listed for it.
     #[serde(default)]
     pub models: Vec<String>,
+}
+
+/// How a provider's requests differ from what its format has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quirks {
+    /// Top-level fields that have another name there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rename: BTreeMap<String, String>,
+    /// Top-level fields that it does not take: they are dropped and reported.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unsupported: Vec<String>,
+    /// Top-level fields that the body does not have at this provider, because the URL says it: dropped, not reported.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub in_url: Vec<String>,
+    /// Top-level fields that every body has there.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub set: Map<String, Value>,
+    /// Operations whose requests and answers have a shape of their own, by the shape's name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub shapes: BTreeMap<Operation, String>,
+    /// Its streams do not take `stream_options`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_stream_options: bool,
+}
+
+impl Quirks {
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Models of a provider that are spoken to in another way than the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// Names of models; `*` stands for any text.
+    pub models: Vec<String>,
+    /// Taken off the front of the model's name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub strip: String,
+    /// Wire format of these models.
+    pub format: Format,
+    /// Operations that these models offer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operation>,
+    /// Their paths.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paths: BTreeMap<String, String>,
+    /// How their requests differ.
+    #[serde(default, skip_serializing_if = "Quirks::is_empty")]
+    pub quirks: Quirks,
+}
+
+/// Addresses of a provider for those who set an option in a certain way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    /// Name of the option.
+    pub option: String,
+    /// Its value.
+    pub value: String,
+    /// Instead of the provider's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    /// Before the provider's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paths: BTreeMap<String, String>,
 }

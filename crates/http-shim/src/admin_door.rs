@@ -96,7 +96,7 @@ async fn ask(
         identity
     };
     if !body.is_empty() {
-        body::check_media_type(&parts.headers)?;
+        body::media_type(domain::Operation::Chat, &parts.headers)?;
     }
     let peer = parts.extensions.get::<SocketAddr>();
     let mut question = admin::Request {

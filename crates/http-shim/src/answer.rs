@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use domain::frame::Head;
 use domain::headers as names;
-use domain::{ApiError, Outcome, RequestId};
+use domain::{ApiError, Operation, Outcome, RequestId};
 use futures::StreamExt as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -32,15 +32,21 @@ pub(crate) fn whole(outcome: &Outcome, body: Bytes) -> Response<Body> {
 }
 
 /// An answer that has begun; the rest follows as it comes.
-pub(crate) fn pieces(head: &Head, request: &RequestId, pending: Pending) -> Response<Body> {
+pub(crate) fn pieces(
+    head: &Head,
+    operation: Operation,
+    request: &RequestId,
+    pending: Pending,
+) -> Response<Body> {
     let mut response = start(head.status, &head.content_type, &head.headers, Bytes::new());
     let headers = response.headers_mut();
     route(headers, Some(&head.path), Some(&head.provider), head.retry_count);
     name_request(headers, request);
-    response.map(|_| Body::Pieces(futures::stream::unfold(Some(pending), next_piece).boxed()))
+    let next = move |pending| next_piece(operation, pending);
+    response.map(|_| Body::Pieces(futures::stream::unfold(Some(pending), next).boxed()))
 }
 
-async fn next_piece(pending: Option<Pending>) -> Option<(Bytes, Option<Pending>)> {
+async fn next_piece(operation: Operation, pending: Option<Pending>) -> Option<(Bytes, Option<Pending>)> {
     let mut pending = pending?;
     loop {
         match pending.next().await {
@@ -49,20 +55,20 @@ async fn next_piece(pending: Option<Pending>) -> Option<(Bytes, Option<Pending>)
             Step::Done(_) | Step::Whole(..) => return None,
             Step::Failed(err) => {
                 debug!(%err, "a streamed answer broke off");
-                return Some((error_event(&err), None));
+                return Some((error_event(operation, &err), None));
             }
         }
     }
 }
 
 /// The event that tells a caller that a streamed answer broke off.
-pub(crate) fn error_event(err: &ApiError) -> Bytes {
-    providers::openai::error_event(&err.message, &err.kind, err.code.as_deref().unwrap_or_default())
+pub(crate) fn error_event(operation: Operation, err: &ApiError) -> Bytes {
+    providers::exchange::error_event(operation, err)
 }
 
 /// An error instead of an answer to a question for a model.
-pub(crate) fn refusal(err: &ApiError) -> Response<Body> {
-    let mut response = error(err);
+pub(crate) fn refusal(operation: Operation, err: &ApiError) -> Response<Body> {
+    let mut response = error_with(err, err.body_for(operation));
     let headers = response.headers_mut();
     route(headers, None, None, 0);
     own_failure(headers, err.status);
@@ -71,7 +77,11 @@ pub(crate) fn refusal(err: &ApiError) -> Response<Body> {
 
 /// An error that is our own doing.
 pub(crate) fn error(err: &ApiError) -> Response<Body> {
-    let mut response = start(err.status, "application/json", &BTreeMap::new(), Bytes::from(err.body()));
+    error_with(err, err.body())
+}
+
+fn error_with(err: &ApiError, body: Vec<u8>) -> Response<Body> {
+    let mut response = start(err.status, "application/json", &BTreeMap::new(), Bytes::from(body));
     if let Some(seconds) = err.retry_after {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -196,13 +206,13 @@ mod tests {
 
     #[test]
     fn refusals_say_who_refused_under_both_names() {
-        let response = refusal(&ApiError::new(503, "unavailable", "away"));
+        let response = refusal(Operation::Chat, &ApiError::new(503, "unavailable", "away"));
         for prefix in ["x-portkey", "x-pointsman"] {
             assert_eq!(header(&response, &format!("{prefix}-retry-attempt-count")), Some("0"));
             assert_eq!(header(&response, &format!("{prefix}-cache-status")), Some("DISABLED"));
             assert_eq!(header(&response, &format!("{prefix}-gateway-exception")), Some("true"));
         }
-        let response = refusal(&ApiError::new(400, "invalid_json", "oops"));
+        let response = refusal(Operation::Chat, &ApiError::new(400, "invalid_json", "oops"));
         assert_eq!(header(&response, "x-portkey-gateway-exception"), None);
     }
 
@@ -234,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_broken_stream_ends_with_an_error_event() {
-        let event = error_event(&ApiError::new(502, "attempt_lost", "lost"));
+        let event = error_event(Operation::Chat, &ApiError::new(502, "attempt_lost", "lost"));
         let text = std::str::from_utf8(&event).unwrap();
         let data = text.strip_prefix("data: ").and_then(|rest| rest.strip_suffix("\n\n")).unwrap();
         let value: serde_json::Value = serde_json::from_str(data).unwrap();

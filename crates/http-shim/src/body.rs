@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use domain::ApiError;
+use domain::{ApiError, Operation, form};
 use futures::stream::{BoxStream, Stream as _};
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
@@ -106,8 +106,8 @@ async fn discard(mut body: Incoming) {
     let _ = tokio::time::timeout(DISCARD.1, rest).await;
 }
 
-/// Refuses bodies that are not JSON.
-pub(crate) fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
+/// The media type of a body. None: JSON. Refuses what the operation does not take.
+pub(crate) fn media_type(operation: Operation, headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let header = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     if let Some(encoding) =
         header(http::header::CONTENT_ENCODING).filter(|e| !e.eq_ignore_ascii_case("identity"))
@@ -116,13 +116,17 @@ pub(crate) fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
             format!("header `Content-Encoding`: `{encoding}` is not understood; send the body uncompressed");
         return Err(ApiError::new(415, "unsupported_encoding", message).with_param("Content-Encoding"));
     }
-    let Some(value) = headers.get(http::header::CONTENT_TYPE) else { return Ok(()) };
-    let media = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
-    let essence = media.split(';').next().unwrap_or_default().trim();
-    if essence.is_empty() || essence == "application/json" {
-        return Ok(());
+    let Some(value) = headers.get(http::header::CONTENT_TYPE) else { return Ok(None) };
+    let media = String::from_utf8_lossy(value.as_bytes()).into_owned();
+    if domain::headers::is_json(&media) {
+        return Ok(None);
     }
-    let message = format!("header `Content-Type`: `{essence}` is not understood; send `application/json`");
+    if operation == Operation::Passthrough || (operation.is_form() && form::is_form(&media)) {
+        return Ok(Some(media));
+    }
+    let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let wanted = if operation.is_form() { "multipart/form-data" } else { "application/json" };
+    let message = format!("header `Content-Type`: `{essence}` is not understood; send `{wanted}`");
     let refusal = ApiError::bad_request("Content-Type", "unsupported_media_type", message);
     Err(refusal.in_portkeys_words("Invalid content type passed"))
 }
@@ -135,12 +139,29 @@ mod tests {
     fn check(name: &'static str, value: &'static str, expected: Option<u16>) {
         let name = http::HeaderName::from_static(name);
         let headers = HeaderMap::from_iter([(name, http::HeaderValue::from_static(value))]);
-        assert_eq!(check_media_type(&headers).err().map(|err| err.status), expected, "{value}");
+        assert_eq!(media_type(Operation::Chat, &headers).err().map(|err| err.status), expected, "{value}");
+    }
+
+    #[test]
+    fn forms_and_other_bodies_are_for_those_who_take_them() {
+        let of = |value: &'static str| {
+            HeaderMap::from_iter([(http::header::CONTENT_TYPE, http::HeaderValue::from_static(value))])
+        };
+        let form = "Multipart/form-data; boundary=aB";
+        assert_eq!(media_type(Operation::Transcriptions, &of(form)), Ok(Some(form.to_owned())));
+        assert_eq!(media_type(Operation::Transcriptions, &of("application/json")), Ok(None));
+        assert!(
+            media_type(Operation::Transcriptions, &of("text/plain"))
+                .unwrap_err()
+                .message
+                .contains("multipart")
+        );
+        assert_eq!(media_type(Operation::Passthrough, &of("text/csv")), Ok(Some("text/csv".to_owned())));
     }
 
     #[test]
     fn only_json_is_taken() {
-        assert_eq!(check_media_type(&HeaderMap::new()), Ok(()));
+        assert_eq!(media_type(Operation::Chat, &HeaderMap::new()), Ok(None));
         check("content-type", "application/json", None);
         check("content-type", "Application/JSON; charset=utf-8", None);
         check("content-type", "application/problem+json", Some(400));

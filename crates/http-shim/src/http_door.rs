@@ -1,13 +1,14 @@
 //! Questions over HTTP.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use domain::config::provider_options;
+use domain::envelope::Passthrough;
 use domain::{ApiError, Operation, RequestId, headers};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use telemetry::TraceContext;
 
 use crate::body::{self, Body};
@@ -22,7 +23,7 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 /// Answers a question for a model.
 pub(crate) async fn ask(
     gateway: &Arc<Gateway>,
-    operation: Operation,
+    (operation, passthrough): (Operation, Option<Passthrough>),
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (parts, incoming) = request.into_parts();
@@ -31,12 +32,19 @@ pub(crate) async fn ask(
         Some(id) if !id.is_empty() => id.to_owned(),
         _ => trace.trace_id(),
     };
-    let mut response = match take(gateway, operation, &parts.headers, incoming, trace).await {
+    let asked = Asked { operation, passthrough };
+    let mut response = match take(gateway, asked, &parts.headers, incoming, trace).await {
         Ok(question) => question.answer(gateway).await,
-        Err(err) => answer::refusal(&err),
+        Err(err) => answer::refusal(operation, &err),
     };
     answer::name_trace(response.headers_mut(), &trace_id);
     response
+}
+
+/// What a question's path says.
+struct Asked {
+    operation: Operation,
+    passthrough: Option<Passthrough>,
 }
 
 /// A checked question and its body.
@@ -48,7 +56,7 @@ struct Question {
 
 async fn take(
     gateway: &Arc<Gateway>,
-    operation: Operation,
+    Asked { operation, passthrough }: Asked,
     headers: &HeaderMap,
     incoming: Incoming,
     trace: TraceContext,
@@ -57,13 +65,16 @@ async fn take(
     let preference = Preference::read(headers)?;
     // The body is read first: a client that is still sending does not read a refusal.
     let body = body::read(headers, incoming, gateway.options.body_limit).await?;
-    body::check_media_type(headers)?;
+    let content_type = body::media_type(operation, headers)?;
     let identity = gateway.admit(&|name| text(headers, name))?;
     // Headers are judged first: what is wrong with them concerns every request of that client.
-    let facts = submit::facts(operation, &body).await;
+    let facts = submit::facts(operation, content_type.as_deref(), &body).await;
     let intake = Intake {
         door: Door::Http,
         operation,
+        content_type,
+        passthrough,
+        provider_options: provider_options(headers),
         facts,
         registry: &gateway.ctx.registry(),
         policy: gateway.ctx.policy(),
@@ -80,9 +91,9 @@ async fn take(
 
 impl Question {
     async fn answer(self, gateway: &Arc<Gateway>) -> Response<Body> {
-        let request = self.order.request.clone();
+        let (request, operation) = (self.order.request.clone(), self.order.operation);
         self.answered(gateway).await.unwrap_or_else(|err| {
-            let mut response = answer::refusal(&err);
+            let mut response = answer::refusal(operation, &err);
             answer::name_request(response.headers_mut(), &request);
             response
         })
@@ -97,14 +108,20 @@ impl Question {
         }
         if !self.order.asynchronous {
             let pending = gateway.submit(&mut self.order, self.body).await?;
-            return respond(pending, &request, stream).await;
+            return respond(pending, self.order.operation, &request, stream).await;
         }
         let wait = self.preference.wait.filter(|wait| !wait.is_zero());
         let pending = gateway.submit_asynchronous(&mut self.order, self.body, wait.is_some()).await?;
-        let (Some(pending), Some(wait)) = (pending, wait) else {
+        let (Some(mut pending), Some(wait)) = (pending, wait) else {
             return Ok(accepted(&request, self.preference));
         };
-        respond_within(pending, wait, &request, stream, self.preference).await
+        let first = tokio::time::timeout(wait, pending.next()).await;
+        let Ok(first) = first else { return Ok(accepted(&request, self.preference)) };
+        let mut response = begin(first, pending, self.order.operation, &request, stream).await?;
+        if let Some(applied) = self.preference.applied(true) {
+            answer::put(response.headers_mut(), PREFERENCE_APPLIED, &applied);
+        }
+        Ok(response)
     }
 
     /// A request that is sent again gets the answer it had, or joins the one that is under way.
@@ -128,41 +145,25 @@ impl Question {
 
 async fn respond(
     mut pending: Pending,
+    operation: Operation,
     request: &RequestId,
     stream: bool,
 ) -> Result<Response<Body>, ApiError> {
     let first = pending.next().await;
-    begin(first, pending, request, stream).await
-}
-
-/// Waits for the answer for so long; then the caller may come back for it.
-async fn respond_within(
-    mut pending: Pending,
-    wait: Duration,
-    request: &RequestId,
-    stream: bool,
-    preference: Preference,
-) -> Result<Response<Body>, ApiError> {
-    let Ok(first) = tokio::time::timeout(wait, pending.next()).await else {
-        return Ok(accepted(request, preference));
-    };
-    let mut response = begin(first, pending, request, stream).await?;
-    if let Some(applied) = preference.applied(true) {
-        answer::put(response.headers_mut(), PREFERENCE_APPLIED, &applied);
-    }
-    Ok(response)
+    begin(first, pending, operation, request, stream).await
 }
 
 async fn begin(
     first: Step,
     mut pending: Pending,
+    operation: Operation,
     request: &RequestId,
     stream: bool,
 ) -> Result<Response<Body>, ApiError> {
     match first {
         Step::Whole(outcome, body) => Ok(answer::whole(&outcome, body)),
         Step::Failed(err) => Err(err),
-        Step::Begin(head) if stream => Ok(answer::pieces(&head, request, pending)),
+        Step::Begin(head) if stream => Ok(answer::pieces(&head, operation, request, pending)),
         Step::Begin(_) | Step::Bytes(_) | Step::Done(_) => {
             let (outcome, body) = pending.collect().await?;
             Ok(answer::whole(&outcome, body))
@@ -180,6 +181,15 @@ fn accepted(request: &RequestId, preference: Preference) -> Response<Body> {
     }
     answer::name_request(headers, request);
     response
+}
+
+/// What the headers say to the provider that they name.
+fn provider_options(headers: &HeaderMap) -> Map<String, Value> {
+    let own = |(name, value): (&HeaderName, &http::HeaderValue)| {
+        let key = provider_options::of_header(name.as_str())?;
+        Some((key.to_owned(), Value::from(std::str::from_utf8(value.as_bytes()).ok()?)))
+    };
+    headers.iter().filter_map(own).collect()
 }
 
 pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bus::Headers;
 use bus::policy::PolicyView;
 use domain::config::ConfigError;
+use domain::envelope::Passthrough;
 use domain::facts::{self, Facts};
 use domain::headers::{self, Limit, Options as Asked};
 use domain::policy::{Chosen, Identity};
@@ -43,6 +44,12 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<&'a str>;
 pub(crate) struct Intake<'a> {
     pub(crate) door: Door,
     pub(crate) operation: Operation,
+    /// Media type of the body; None: JSON.
+    pub(crate) content_type: Option<String>,
+    /// Method and path of what passes through; None: headers say so, or nothing passes through.
+    pub(crate) passthrough: Option<Passthrough>,
+    /// What headers say to the provider that they name, in clear.
+    pub(crate) provider_options: serde_json::Map<String, serde_json::Value>,
     /// What the body says, or what is wrong with it.
     pub(crate) facts: Result<Facts, ApiError>,
     pub(crate) registry: &'a Registry,
@@ -88,12 +95,16 @@ impl Intake<'_> {
             asked.fill(facts)?;
         }
         asked.routing.model = self.facts.as_ref().ok().and_then(Facts::model_with_provider);
+        asked.content_type.clone_from(&self.content_type);
+        self.passes(&mut asked)?;
         let (limit, deadline) = self.limit(&asked)?;
         let lane = self.lane(visible(headers::LANE), asked.asynchronous)?;
         let sealer = Sealer::new(self.registry);
         if let Some(ConfigSource::Inline(text)) = asked.config {
             asked.config = Some(ConfigSource::Inline(sealer.config(self.door, text)?));
         }
+        asked.routing.provider_options =
+            sealer.options(self.door, &asked.routing.provider_options, &self.provider_options)?;
         let chosen = self.policy.read(|policy| policy.choose_config(&self.identity, &asked))?;
         if self.door == Door::Http {
             asked.routing.api_key = sealer.callers_credential(&chosen, get)?;
@@ -148,6 +159,23 @@ impl Intake<'_> {
         always.contains(&name) || (self.door == Door::Http && sealed_here.contains(&name))
     }
 
+    /// What passes through, and nothing else, says its method and path.
+    fn passes(&self, asked: &mut Asked) -> Result<(), ApiError> {
+        match self.operation {
+            Operation::Passthrough => {
+                asked.passthrough = self.passthrough.clone().or(asked.passthrough.take());
+                if asked.passthrough.is_none() {
+                    let name = headers::PATH;
+                    let message =
+                        format!("header `{name}`: is missing; write the provider's path, as in `/files`");
+                    return Err(ApiError::bad_request(name, "invalid_header", message));
+                }
+            }
+            _ => asked.passthrough = None,
+        }
+        Ok(())
+    }
+
     fn limit(&self, asked: &Asked) -> Result<(Limit, Timestamp), ApiError> {
         let usual = if asked.asynchronous { self.options.asynchronous } else { self.options.interactive };
         let limit = asked.limit.unwrap_or(Limit::Within(usual));
@@ -195,7 +223,12 @@ impl Intake<'_> {
     fn check_targets(&self, config: Option<&Config>, chosen: &Chosen, asked: &Asked) -> Result<(), ApiError> {
         let Some(config) = config else { return resolve::default_config(self.registry).map(drop) };
         let model = self.facts.as_ref().ok().and_then(|facts| facts.model.as_deref());
-        let wanted = Wanted { operation: self.operation, model };
+        let wanted = Wanted {
+            operation: self.operation,
+            model,
+            stream: self.facts.as_ref().is_ok_and(|facts| facts.stream),
+            path_and_query: asked.passthrough.as_ref().map(|through| through.path_and_query.as_str()),
+        };
         self.policy.read(|policy| {
             let names = Names {
                 registry: self.registry,
@@ -220,7 +253,7 @@ impl Intake<'_> {
 
     /// A request that names no model is fine if every target brings its own.
     fn check_model(&self, config: Option<&Config>, facts: &Facts) -> Result<(), ApiError> {
-        if facts.model.is_some() {
+        if facts.model.is_some() || !self.operation.needs_model() {
             return Ok(());
         }
         let named = match (config, &self.registry.route) {
@@ -261,6 +294,8 @@ impl Order {
             key: self.identity.key.clone(),
             operation: self.operation,
             lane: self.lane,
+            content_type: self.asked.content_type.clone(),
+            passthrough: self.asked.passthrough.clone(),
             model: self.facts.model.clone(),
             stream: self.facts.stream,
             include_usage: self.facts.include_usage,

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use domain::envelope::Passthrough;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use role::Ctx;
@@ -77,7 +78,10 @@ pub async fn run_admin(ctx: Ctx, listener: TcpListener, metrics: Printer) -> any
 async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let (label, response) = match routes::find(&method, uri.path()) {
-        Ok(Route::Ask(operation)) => (operation.as_str(), http_door::ask(&gateway, operation, request).await),
+        Ok(Route::Ask(operation)) => {
+            (operation.as_str(), http_door::ask(&gateway, (operation, None), request).await)
+        }
+        Ok(Route::Pass(path)) => pass(&gateway, &method, path, uri.query(), request).await,
         Ok(Route::Models) => ("models", listed(&gateway, &request, models::list)),
         Ok(Route::Model(id)) => ("models", listed(&gateway, &request, |known| models::one(known, &id))),
         Ok(Route::Request(id)) => ("requests", requests::show(&gateway, id, request.headers()).await),
@@ -92,6 +96,23 @@ async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<B
     let status = response.status().as_str().to_owned();
     metrics::counter!(metric::HTTP_ANSWERS, "operation" => label, "status" => status).increment(1);
     response
+}
+
+/// Something that only the provider knows.
+async fn pass(
+    gateway: &Arc<Gateway>,
+    method: &http::Method,
+    path: &str,
+    query: Option<&str>,
+    request: Request<Incoming>,
+) -> (&'static str, Response<Body>) {
+    let operation = domain::Operation::Passthrough;
+    let path_and_query = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let response = match Passthrough::new(method.as_str(), &path_and_query) {
+        Ok(through) => http_door::ask(gateway, (operation, Some(through)), request).await,
+        Err(err) => answer::refusal(operation, &err),
+    };
+    (operation.as_str(), response)
 }
 
 /// Models, for whoever may ask one or list them.

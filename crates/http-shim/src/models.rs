@@ -49,7 +49,7 @@ mod tests {
     fn registry() -> Registry {
         let provider = |models: [&str; 2]| domain::registry::Provider {
             models: models.map(str::to_owned).to_vec(),
-            ..providers::catalogue::openai_compatible("http://127.0.0.1:1/v1")
+            ..providers::catalogue::blank(Default::default(), "http://127.0.0.1:1/v1")
         };
         let providers = [("a".to_owned(), provider(["m", "n"])), ("b".to_owned(), provider(["m", "o/p"]))];
         Registry { providers: providers.into(), ..Registry::default() }

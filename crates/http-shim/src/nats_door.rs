@@ -57,10 +57,14 @@ async fn take(gateway: &Gateway, question: &Question) -> Result<(Order, Bytes), 
     })?;
     let body = question.payload();
     let identity = gateway.admit(&|name| question.header(name))?;
-    let facts = submit::facts(operation, &body).await;
+    let content_type = question.header(headers::CONTENT_TYPE).filter(|value| !headers::is_json(value));
+    let facts = submit::facts(operation, content_type, &body).await;
     let intake = Intake {
         door: Door::Nats,
         operation,
+        content_type: content_type.map(str::to_owned),
+        passthrough: None,
+        provider_options: serde_json::Map::new(),
         facts,
         registry: &gateway.ctx.registry(),
         policy: gateway.ctx.policy(),
@@ -189,15 +193,16 @@ async fn accepted(question: &Question, request: &RequestId) {
 /// An error, alone or at the end of a streamed answer.
 async fn refuse(question: &Question, request: Option<&RequestId>, err: &ApiError, sequence: Option<u64>) {
     let mut told = error_headers(request, err);
+    let operation = question.operation().parse().unwrap_or(Operation::Chat);
     match sequence {
         None => {
             set(&mut told, headers::FINAL, "true");
-            question.answer(told, Bytes::from(err.body())).await;
+            question.answer(told, Bytes::from(err.body_for(operation))).await;
         }
         Some(sequence) => {
             let mut event = told.clone();
             set(&mut event, headers::SEQUENCE, &sequence.to_string());
-            question.answer(event, crate::answer::error_event(err)).await;
+            question.answer(event, crate::answer::error_event(operation, err)).await;
             last(question, told, sequence + 1).await;
         }
     }

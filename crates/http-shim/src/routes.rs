@@ -12,6 +12,8 @@ use crate::admin_door;
 pub(crate) enum Route<'a> {
     /// A question for a model.
     Ask(Operation),
+    /// Something that only the provider knows: its path.
+    Pass(&'a str),
     /// The list of models.
     Models,
     /// One model.
@@ -41,8 +43,8 @@ pub(crate) enum Miss {
     Method(&'static str),
 }
 
-const PATHS: &str = "POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, GET /v1/models, \
-                     GET /v1/models/{model}, GET and DELETE /v1/requests/{id}, GET /v1/requests/{id}/result, \
+const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/responses, POST /v1/embeddings and the \
+                     other OpenAI operations, GET /v1/models, GET /v1/models/{model}, any other path of a provider below /v1, GET and DELETE /v1/requests/{id}, GET /v1/requests/{id}/result, \
                      the admin API (GET /v1/openapi.json, GET /admin), \
                      GET /health, GET /ready, GET /metrics";
 
@@ -71,10 +73,10 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Miss
     let ask = |operation| {
         if *method == Method::POST { Ok(Route::Ask(operation)) } else { Err(Miss::Method("POST")) }
     };
+    if let Some(operation) = Operation::of_path(path) {
+        return ask(operation);
+    }
     match path {
-        "/v1/chat/completions" => return ask(Operation::Chat),
-        "/v1/completions" => return ask(Operation::Completions),
-        "/v1/embeddings" => return ask(Operation::Embeddings),
         "/v1/models" => return get(Route::Models),
         "/health" => return get(Route::Health),
         "/ready" => return get(Route::Ready),
@@ -92,7 +94,17 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Miss
             _ => Err(Miss::Method("GET, DELETE")),
         },
         Some((id, "result")) if !id.is_empty() => get(Route::Answer(id)),
-        _ => Err(Miss::Path),
+        Some(_) => Err(Miss::Path),
+        None => pass(path),
+    }
+}
+
+/// What is below `/v1/` and nothing of ours is the provider's. `/v1/proxy/…` is Portkey's older way to say so.
+fn pass(path: &str) -> Result<Route<'_>, Miss> {
+    let rest = path.strip_prefix("/v1/proxy").or_else(|| path.strip_prefix("/v1"));
+    match rest.filter(|rest| rest.len() > 1 && rest.starts_with('/')) {
+        Some(rest) => Ok(Route::Pass(rest)),
+        None => Err(Miss::Path),
     }
 }
 
@@ -135,6 +147,11 @@ mod tests {
         check(&post, "/v1/chat/completions", Ok(Route::Ask(Operation::Chat)));
         check(&post, "/v1/completions", Ok(Route::Ask(Operation::Completions)));
         check(&post, "/v1/embeddings", Ok(Route::Ask(Operation::Embeddings)));
+        check(&post, "/v1/messages", Ok(Route::Ask(Operation::Messages)));
+        check(&post, "/v1/messages/count_tokens", Ok(Route::Ask(Operation::CountTokens)));
+        check(&post, "/v1/audio/speech", Ok(Route::Ask(Operation::Speech)));
+        check(&get, "/v1/files/f-1", Ok(Route::Pass("/files/f-1")));
+        check(&delete, "/v1/proxy/files/f-1", Ok(Route::Pass("/files/f-1")));
         check(&get, "/v1/models", Ok(Route::Models));
         check(&get, "/v1/models/meta/llama-3", Ok(Route::Model("meta/llama-3".into())));
         check(&get, "/v1/models/meta%2Fllama%3", Ok(Route::Model("meta/llama%3".into())));
@@ -150,9 +167,16 @@ mod tests {
     #[test]
     fn what_leads_nowhere_is_told_what_does() {
         let (get, post) = (Method::GET, Method::POST);
-        for path in
-            ["/", "/v1", "/v1/chat", "/v1/models/", "/v1/requests/", "/v1/requests/a/b", "/v1/requests/a/"]
-        {
+        for path in [
+            "/",
+            "/v1",
+            "/v1/",
+            "/v1/proxy",
+            "/v2/chat",
+            "/v1/requests/",
+            "/v1/requests/a/b",
+            "/v1/requests/a/",
+        ] {
             check(&get, path, Err(Miss::Path));
         }
         check(&get, "/v1/chat/completions", Err(Miss::Method("POST")));

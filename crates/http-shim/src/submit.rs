@@ -19,12 +19,17 @@ use crate::waiting::Pending;
 const LARGE: usize = 1024 * 1024;
 
 /// Reads what routing needs from a body.
-pub(crate) async fn facts(operation: Operation, body: &Bytes) -> Result<Facts, ApiError> {
+pub(crate) async fn facts(
+    operation: Operation,
+    content_type: Option<&str>,
+    body: &Bytes,
+) -> Result<Facts, ApiError> {
     if body.len() <= LARGE {
-        return Facts::read(operation, body);
+        return Facts::read(operation, content_type, body);
     }
-    let body = body.clone();
-    let read = tokio::task::spawn_blocking(move || Facts::read(operation, &body)).await;
+    let (body, content_type) = (body.clone(), content_type.map(str::to_owned));
+    let read = move || Facts::read(operation, content_type.as_deref(), &body);
+    let read = tokio::task::spawn_blocking(read).await;
     read.unwrap_or_else(|_| Err(ApiError::new(500, "internal", "the body could not be read")))
 }
 

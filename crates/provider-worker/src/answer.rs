@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::{Attempt, ErrorClass};
+use domain::{ApiError, Attempt, ErrorClass, Operation};
 use providers::failure;
 use providers::openai::Told;
 
@@ -40,6 +40,8 @@ pub(crate) struct Made {
     pub(crate) retry_after_ms: Option<u64>,
     pub(crate) first_byte: Option<Duration>,
     pub(crate) told: Told,
+    /// Parameters that the provider could not take.
+    pub(crate) dropped: Vec<String>,
     pub(crate) answer: Answer,
     /// Bytes that the gateway has had, if it has had any.
     pub(crate) forwarded: Option<u64>,
@@ -59,6 +61,7 @@ impl Made {
             retry_after_ms: None,
             first_byte: None,
             told: Told::default(),
+            dropped: Vec::new(),
             answer: Answer::None,
             forwarded: None,
             sent: Bytes::new(),
@@ -66,9 +69,16 @@ impl Made {
     }
 
     /// The error that a caller gets if this failure is the last word.
-    pub(crate) fn as_error(&self, attempt: &Attempt) -> Whole {
+    pub(crate) fn as_error(&self, operation: Operation, attempt: &Attempt) -> Whole {
         let words = self.message.as_deref().unwrap_or("no answer");
         let body = match attempt.error {
+            _ if operation.is_anthropic() => {
+                let words = format!("{} error: {words}", attempt.provider);
+                Bytes::from(
+                    ApiError::new(self.status, self.code.as_deref().unwrap_or_default(), words)
+                        .body_for(operation),
+                )
+            }
             Some(ErrorClass::Timeout) => failure::timed_out(words),
             class => {
                 failure::no_answer(&attempt.provider, class.map_or("server_error", ErrorClass::as_str), words)

@@ -6,15 +6,22 @@ use std::time::Duration;
 
 use bus::work::Delivery;
 use bytes::{Bytes, BytesMut};
-use domain::ErrorClass;
-use providers::{failure, openai, refusal};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use domain::config::Unsupported;
+use domain::headers::DROPPED_PARAMS;
+use domain::model::Models as _;
+use domain::{ApiError, ErrorClass, Operation};
+use providers::exchange::{Exchange, Outgoing};
+use providers::openai::{self, Told};
+use providers::{models, refusal};
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
+use tracing::warn;
 
 use crate::answer::{Answer, Made, Whole, retry_after_ms};
 use crate::handle::{Task, Worker};
+use crate::prove::{Account, Signable, header_name, header_value};
 use crate::secrets::NoSecret;
 
 /// Largest answer that is taken, in bytes.
@@ -24,6 +31,9 @@ const JSON: &str = "application/json";
 
 /// Most bytes of a provider's headers that are passed on.
 const MAX_HEADERS: usize = 8 * 1024;
+
+/// Longest list of parameters that were dropped, in bytes.
+const MAX_DROPPED: usize = 1024;
 
 impl Worker {
     /// Makes the call and forwards a stream as it comes. Ends early when cancelled, at the deadline, and on stopping.
@@ -46,20 +56,20 @@ impl Worker {
     }
 
     async fn exchange(&self, task: &Task, forward: &mut crate::stream::Forward<'_>) -> Made {
-        let request = match self.prepare(task).await {
-            Ok(request) => request,
-            Err(NoSecret::Unreadable(message)) => {
-                return Made::failure(500, ErrorClass::Misconfigured, message);
-            }
-            Err(NoSecret::Revoked(message)) => return Made::failure(401, ErrorClass::Unusable, message),
+        let model = task.call.changes().model(task.envelope.model.as_deref()).unwrap_or_default();
+        let now = self.ctx.clock().now().0 / 1000;
+        let exchange = Exchange::of(&task.envelope, &task.call, &model, task.envelope.request.local(), now);
+        let (request, asked) = match self.prepare(task, &exchange).await {
+            Ok(prepared) => prepared,
+            Err(not_sent) => return not_sent.made(task),
         };
         let begun = Instant::now();
-        let asked = task.call.request_timeout_ms.map(Duration::from_millis);
-        let patience = asked.unwrap_or(Duration::MAX).min(task.call.timeouts.first_byte);
+        let own = task.call.request_timeout_ms.map(Duration::from_millis);
+        let patience = own.unwrap_or(Duration::MAX).min(task.call.timeouts.first_byte);
         let response = match tokio::time::timeout(patience, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(err)) => return unreachable_or_broken(&err),
-            Err(_) if asked == Some(patience) => {
+            Err(_) if own == Some(patience) => {
                 let message =
                     format!("Request exceeded the timeout sent in the request: {}ms", patience.as_millis());
                 return Made::failure(408, ErrorClass::Timeout, message);
@@ -69,108 +79,83 @@ impl Worker {
                 return Made::failure(408, ErrorClass::Timeout, message);
             }
         };
-        let mut made = self.read(task, response, forward, begun).await;
+        let mut made = self.read(&exchange, &asked, task, response, forward, begun).await;
         made.first_byte = made.first_byte.or(Some(begun.elapsed()));
+        made.dropped = asked.dropped;
         made
     }
 
-    async fn prepare(&self, task: &Task) -> Result<reqwest::RequestBuilder, NoSecret> {
-        let credential = match (&task.call.virtual_key, &task.call.credential) {
-            (Some(named), _) => self.secrets.of(named, &task.envelope.workspace).await?,
-            (None, Some(sealed)) => {
-                let opened = self.secrets.open(sealed);
-                Some(opened.map_err(|err| {
-                    NoSecret::Unreadable(format!("the credential could not be opened: {err}"))
-                })?)
-            }
-            (None, None) => None,
-        };
-        self.prepare_with(task, credential).await.map_err(NoSecret::Unreadable)
-    }
-
-    async fn prepare_with(
+    async fn prepare(
         &self,
         task: &Task,
-        credential: Option<Zeroizing<String>>,
-    ) -> Result<reqwest::RequestBuilder, String> {
+        exchange: &Exchange<'_>,
+    ) -> Result<(reqwest::RequestBuilder, Asked), NotSent> {
         let call = &task.call;
-        let body = self
-            .ctx
-            .bus()
-            .fetch(&task.envelope.body, task.body.clone())
-            .await
-            .map_err(|err| err.to_string())?;
-        let body = openai::request_body(&body, &call.changes(), task.envelope.stream)
-            .map_err(|err| format!("the body is not a JSON object: {err}"))?;
-        let url = format!("{}{}", call.base_url, task.envelope.operation.openai_path());
+        let bus = self.ctx.bus();
+        let fetched = bus.fetch(&task.envelope.body, task.body.clone()).await;
+        let body = fetched.map_err(|err| NotSent::Unprepared(err.to_string()))?;
+        let registry = self.ctx.registry();
+        let name = call.model.as_deref().unwrap_or(exchange.about.model);
+        let known = models::View::new(&registry);
+        let outgoing = exchange.request(&body, known.find(&call.provider, name))?;
+        if call.unsupported == Unsupported::Warn && !outgoing.dropped.is_empty() {
+            let (provider, dropped) = (&call.provider, &outgoing.dropped);
+            warn!(attempt = %task.id, provider, ?dropped, "the provider does not take these parameters");
+        }
+        let account = self.account(task).await?;
+        let url = format!("{}{}", call.base_url, call.path_and_query);
         if call.untrusted_host {
             // A literal address never reaches the resolver, so it is looked at here.
-            domain::host::check_custom_host(&call.base_url, &[]).map_err(|err| err.to_string())?;
+            domain::host::check_custom_host(&call.base_url, &[])
+                .map_err(|err| NotSent::Unprepared(err.to_string()))?;
         }
-        let client =
-            self.clients.get(call.timeouts.connect, call.untrusted_host).map_err(|err| err.to_string())?;
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        for (name, value) in &call.headers {
-            headers.insert(header_name(name)?, header_value(name, value)?);
-        }
-        self.add_secrets(task, credential, &mut headers)?;
-        let id = HeaderValue::from_str(&task.id.to_string()).map_err(|err| err.to_string())?;
-        headers.insert(HeaderName::from_static(domain::headers::ATTEMPT_ID), id);
-        if let Some(trace) = &task.envelope.traceparent {
-            let next = telemetry::TraceContext::next_hop(Some(trace)).to_string();
-            headers.insert(
-                HeaderName::from_static(domain::headers::TRACEPARENT),
-                header_value("traceparent", &next)?,
-            );
-        }
-        Ok(client.post(url).headers(headers).body(body))
+        let client = self.clients.get(call.timeouts.connect, call.untrusted_host);
+        let client = client.map_err(|err| NotSent::Unprepared(err.to_string()))?;
+        let mut headers = own_headers(task, &outgoing).map_err(NotSent::Unprepared)?;
+        let method = task.envelope.passthrough.as_ref().map_or("POST", |through| through.method.as_str());
+        let request = Signable { method, url: &url, body: &outgoing.body };
+        self.prove(task, &account, &request, &mut headers).await?;
+        let method =
+            Method::from_bytes(method.as_bytes()).map_err(|err| NotSent::Unprepared(err.to_string()))?;
+        let request = client.request(method, url).headers(headers);
+        let request = if outgoing.body.is_empty() { request } else { request.body(outgoing.body) };
+        Ok((request, Asked { body, dropped: outgoing.dropped }))
     }
 
-    /// The credential, and the caller's headers that the target wants: the only place where they are in clear.
-    fn add_secrets(
-        &self,
-        task: &Task,
-        credential: Option<Zeroizing<String>>,
-        headers: &mut HeaderMap,
-    ) -> Result<(), String> {
+    /// Credential and options as they are at this moment.
+    async fn account(&self, task: &Task) -> Result<Account, NoSecret> {
         let call = &task.call;
-        if let Some(secret) = credential {
-            let text = match call.auth.scheme.as_str() {
-                "" => secret,
-                scheme => Zeroizing::new(format!("{scheme} {}", secret.as_str())),
-            };
-            let mut value = header_value(&call.auth.header, &text)?;
-            value.set_sensitive(true);
-            headers.insert(header_name(&call.auth.header)?, value);
-        }
-        if let (Some(sealed), false) = (&task.envelope.forward, call.forward_headers.is_empty()) {
-            let open = self
-                .secrets
-                .open(sealed)
-                .map_err(|err| format!("the headers to forward could not be opened: {err}"))?;
-            let values: BTreeMap<String, String> =
-                serde_json::from_str(&open).map_err(|err| err.to_string())?;
-            for name in &call.forward_headers {
-                if let Some(value) = values.get(name) {
-                    let mut value = header_value(name, value)?;
-                    value.set_sensitive(true);
-                    headers.insert(header_name(name)?, value);
+        match (&call.virtual_key, &call.credential) {
+            (Some(named), _) => {
+                let (secret, own) = self.secrets.of(named, &task.envelope.workspace).await?;
+                let mut options = call.options.clone();
+                for (name, value) in own {
+                    options.entry(name).or_insert(value);
                 }
+                Ok(Account { secret, options })
             }
+            (None, Some(sealed)) => {
+                let opened = self.secrets.open(sealed);
+                let secret = opened.map_err(|err| {
+                    NoSecret::Unreadable(format!("the credential could not be opened: {err}"))
+                })?;
+                Ok(Account { secret: Some(secret), options: call.options.clone() })
+            }
+            (None, None) => Ok(Account { secret: None, options: call.options.clone() }),
         }
-        Ok(())
     }
 
     async fn read(
         &self,
+        exchange: &Exchange<'_>,
+        asked: &Asked,
         task: &Task,
         response: reqwest::Response,
         forward: &mut crate::stream::Forward<'_>,
         begun: Instant,
     ) -> Made {
         let status = response.status().as_u16();
-        let headers = passed_on(response.headers());
+        let headers = passed_on(response.headers(), &asked.dropped);
         let content_type = content_type(response.headers());
         let retry_after = retry_after_ms(response.headers());
         if !(200..300).contains(&status) {
@@ -186,24 +171,126 @@ impl Worker {
             let mut made = Made::failure(status, ErrorClass::of_status(status), message);
             made.code = code;
             made.retry_after_ms = retry_after;
-            let body = failure::told(&task.call.provider, &body);
-            made.answer = Answer::Failed(Whole { status, content_type: JSON.to_owned(), headers, body });
+            let passes = exchange.operation == Operation::Passthrough;
+            let content_type = if passes { content_type } else { JSON.to_owned() };
+            let body = exchange.failure(status, &body);
+            made.answer = Answer::Failed(Whole { status, content_type, headers, body });
             return made;
         }
-        if task.envelope.stream && content_type.starts_with("text/event-stream") {
-            return forward.stream(response, status, headers, begun).await;
+        if task.envelope.stream && is_stream(&content_type) {
+            return match exchange.relay(&asked.body) {
+                Ok(relay) => forward.stream(relay, response, status, headers, begun).await,
+                Err(err) => NotSent::from(err).made(task),
+            };
         }
         match collect(response, task.call.timeouts.idle).await {
             Ok((body, first_byte)) => {
                 let answer = Whole { status, content_type, headers, body };
-                whole(&task.call.provider, answer, first_byte - begun)
+                whole(exchange, asked, answer, first_byte - begun)
             }
             Err(made) => made,
         }
     }
 }
 
-fn whole(provider: &str, answer: Whole, first_byte: Duration) -> Made {
+/// What was asked.
+struct Asked {
+    /// The caller's body.
+    body: Bytes,
+    /// Parameters that the provider cannot take.
+    dropped: Vec<String>,
+}
+
+/// Why nothing was sent.
+enum NotSent {
+    /// The caller's request cannot be said to this provider.
+    Refused(Box<ApiError>),
+    /// There is no credential.
+    NoSecret(NoSecret),
+    /// Something else on our side.
+    Unprepared(String),
+}
+
+impl From<ApiError> for NotSent {
+    fn from(err: ApiError) -> Self {
+        Self::Refused(Box::new(err))
+    }
+}
+
+impl From<NoSecret> for NotSent {
+    fn from(err: NoSecret) -> Self {
+        Self::NoSecret(err)
+    }
+}
+
+impl NotSent {
+    fn made(self, task: &Task) -> Made {
+        match self {
+            Self::Refused(err) => {
+                // The message may quote the request; what goes on record is the place.
+                let place = err.param.as_deref().map_or_else(String::new, |param| format!(" at `{param}`"));
+                let code = err.code.clone().unwrap_or_default();
+                let message = format!("not sent: {code}{place}");
+                let body = Bytes::from(err.body_for(task.envelope.operation));
+                let headers = BTreeMap::new();
+                Made {
+                    code: err.code.clone(),
+                    answer: Answer::Failed(Whole {
+                        status: err.status,
+                        content_type: JSON.to_owned(),
+                        headers,
+                        body,
+                    }),
+                    ..Made::failure(err.status, ErrorClass::Unsupported, message)
+                }
+            }
+            Self::NoSecret(NoSecret::Revoked(message)) => Made::failure(401, ErrorClass::Unusable, message),
+            Self::NoSecret(NoSecret::Refused(message)) => {
+                Made::failure(401, ErrorClass::Authentication, message)
+            }
+            Self::NoSecret(NoSecret::Unreadable(message)) | Self::Unprepared(message) => {
+                Made::failure(500, ErrorClass::Misconfigured, message)
+            }
+        }
+    }
+}
+
+/// The headers that are no secret.
+fn own_headers(task: &Task, outgoing: &Outgoing) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    let content_type = outgoing.content_type.as_deref().unwrap_or(JSON);
+    if !outgoing.body.is_empty() {
+        headers.insert(CONTENT_TYPE, header_value("content-type", content_type)?);
+    }
+    for (name, value) in &task.call.headers {
+        headers.insert(header_name(name)?, header_value(name, value)?);
+    }
+    let id = header_value(domain::headers::ATTEMPT_ID, &task.id.to_string())?;
+    headers.insert(HeaderName::from_static(domain::headers::ATTEMPT_ID), id);
+    if let Some(trace) = &task.envelope.traceparent {
+        let next = telemetry::TraceContext::next_hop(Some(trace)).to_string();
+        headers.insert(
+            HeaderName::from_static(domain::headers::TRACEPARENT),
+            header_value("traceparent", &next)?,
+        );
+    }
+    Ok(headers)
+}
+
+/// Media types of answers that come in pieces.
+fn is_stream(content_type: &str) -> bool {
+    [
+        "text/event-stream",
+        "application/vnd.amazon.eventstream",
+        "application/x-ndjson",
+        "application/stream+json",
+    ]
+    .iter()
+    .any(|known| content_type.starts_with(known))
+}
+
+fn whole(exchange: &Exchange<'_>, asked: &Asked, answer: Whole, first_byte: Duration) -> Made {
+    let provider = exchange.about.provider;
     let invalid = |message: String| Made {
         first_byte: Some(first_byte),
         answer: Answer::Failed(Whole {
@@ -211,29 +298,34 @@ fn whole(provider: &str, answer: Whole, first_byte: Duration) -> Made {
             content_type: JSON.to_owned(),
             headers: answer.headers.clone(),
             body: match openai::error_code(&answer.body) {
-                Some(_) => failure::told(provider, &answer.body),
-                None => failure::unusable(provider, &answer.body),
+                Some(_) => exchange.failure(502, &answer.body),
+                None => exchange.unusable(provider, &answer.body),
             },
         }),
         ..Made::failure(502, ErrorClass::InvalidAnswer, message)
     };
-    if !answer.content_type.contains("json") {
+    let json = answer.content_type.contains("json");
+    let (body, told, content_type) = if exchange.operation.answers_bytes() && exchange.is_native() {
+        // What is not judged may still tell its tokens.
+        let told = if json { openai::told(&answer.body).unwrap_or_default() } else { Told::default() };
+        (answer.body.clone(), told, answer.content_type.clone())
+    } else if !json {
         return invalid(format!("the answer's content type is `{}`, not JSON", answer.content_type));
-    }
-    match openai::read_answer(&answer.body) {
-        Err(message) => invalid(message),
-        Ok(told) => Made {
-            status: answer.status,
-            error: None,
-            code: None,
-            message: None,
-            retry_after_ms: None,
-            first_byte: Some(first_byte),
-            told,
-            answer: Answer::Complete(answer),
-            forwarded: None,
-            sent: Bytes::new(),
-        },
+    } else {
+        match exchange.answer(&answer.body, &asked.body) {
+            Err(message) => return invalid(message),
+            Ok((body, told)) if exchange.is_native() => (body, told, answer.content_type.clone()),
+            Ok((body, told)) => (body, told, JSON.to_owned()),
+        }
+    };
+    Made {
+        status: answer.status,
+        error: None,
+        first_byte: Some(first_byte),
+        told,
+        answer: Answer::Complete(Whole { body, content_type, ..answer }),
+        message: None,
+        ..Made::failure(0, ErrorClass::Broken, "")
     }
 }
 
@@ -303,7 +395,8 @@ fn content_type(headers: &HeaderMap) -> String {
         .to_ascii_lowercase()
 }
 
-fn passed_on(headers: &HeaderMap) -> BTreeMap<String, String> {
+/// The provider's headers that the caller sees, and what the provider could not take.
+fn passed_on(headers: &HeaderMap, dropped: &[String]) -> BTreeMap<String, String> {
     let kept = headers.iter().filter(|(name, _)| openai::passes_on(name.as_str()));
     let texts =
         kept.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
@@ -314,14 +407,12 @@ fn passed_on(headers: &HeaderMap) -> BTreeMap<String, String> {
         room -= if fits { size } else { 0 };
         fits
     };
-    texts.filter(fits).collect()
-}
-
-fn header_name(name: &str) -> Result<HeaderName, String> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is not a header name"))
-}
-
-fn header_value(name: &str, value: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(value)
-        .map_err(|_| format!("the value of header `{name}` holds characters that headers cannot"))
+    let mut all: BTreeMap<String, String> = texts.filter(fits).collect();
+    if !dropped.is_empty() {
+        let mut list = dropped.join(", ");
+        list.retain(|c| c.is_ascii_graphic() || c == ' ');
+        list.truncate(MAX_DROPPED);
+        all.insert(DROPPED_PARAMS.to_owned(), list);
+    }
+    all
 }

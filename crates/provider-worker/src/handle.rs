@@ -19,6 +19,7 @@ use tracing::{debug, error, warn};
 use crate::answer::{Answer, Made};
 use crate::client::Clients;
 use crate::observe::Observer;
+use crate::prove::Tokens;
 use crate::running::{Known, Running};
 use crate::secrets::Secrets;
 
@@ -29,6 +30,9 @@ pub(crate) struct Worker {
     pub(crate) clients: Clients,
     pub(crate) running: Arc<Running>,
     pub(crate) secrets: Secrets,
+    pub(crate) tokens: Tokens,
+    /// Hosts that may be called although they are not public.
+    pub(crate) trusted_hosts: Vec<String>,
     pub(crate) observer: Arc<Observer>,
 }
 
@@ -296,7 +300,7 @@ impl Worker {
         debug!(attempt = %task.id, sequence = delivery.sequence, error = ?attempt.error, "the attempt failed");
         let failed = match &made.answer {
             Answer::Failed(answer) => self.stow_failed(task, answer).await?,
-            _ => self.stow_failed(task, &made.as_error(attempt)).await?,
+            _ => self.stow_failed(task, &made.as_error(task.envelope.operation, attempt)).await?,
         };
         self.fall_back(task, attempt, failed).await
     }
@@ -353,12 +357,13 @@ impl Worker {
             retry_after_ms: made.retry_after_ms,
             first_byte_ms: made.first_byte.map(domain::time::millis),
             queued_ms: domain::time::millis(task.started_at.since(call.decided_at)),
-            model: call.changes().model(task.envelope.model.as_deref()),
+            model: call.model.clone().or_else(|| call.changes().model(task.envelope.model.as_deref())),
             model_answered: made.told.model.clone(),
             usage: made.told.usage,
             worker: Some(self.id.clone()),
             virtual_key: call.virtual_key.clone(),
             why: call.why.clone(),
+            dropped: made.dropped.clone(),
             ..Attempt::new(call.number, &call.path, &call.provider, task.started_at, self.ctx.clock().now())
         }
     }

@@ -8,6 +8,7 @@ mod client;
 mod handle;
 mod lost;
 mod observe;
+mod prove;
 mod running;
 mod secrets;
 mod stream;
@@ -26,6 +27,7 @@ use zeroize::Zeroizing;
 use crate::client::Clients;
 use crate::handle::Worker;
 use crate::observe::Observer;
+use crate::prove::Tokens;
 use crate::running::Running;
 use crate::secrets::Secrets;
 
@@ -43,6 +45,8 @@ pub struct Options {
     pub environment: BTreeMap<String, Zeroizing<String>>,
     /// Directory whose files virtual keys may refer to.
     pub secrets_dir: Option<PathBuf>,
+    /// Hosts that may be asked for access tokens although they are not public.
+    pub trusted_hosts: Vec<String>,
 }
 
 /// Runs until it has drained. Refuses to start with another sealing key than the one that is in use.
@@ -56,6 +60,8 @@ pub async fn run(ctx: Ctx, options: Options) -> anyhow::Result<()> {
         clients: Clients::new()?,
         running: Arc::clone(&running),
         secrets: Secrets::new(ctx.clone(), &options),
+        tokens: Tokens::new(),
+        trusted_hosts: options.trusted_hosts,
         ctx: ctx.clone(),
     });
     running::listen(&ctx, &worker.id, running).await?;

@@ -8,6 +8,7 @@ use domain::Workspace;
 use domain::envelope::VirtualKeyRef;
 use domain::policy::{self, Key, Secret, Status, VirtualKey};
 use role::Ctx;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -28,6 +29,8 @@ pub(crate) enum NoSecret {
     Revoked(String),
     /// It is there and cannot be read.
     Unreadable(String),
+    /// Whoever gives access tokens for it refused.
+    Refused(String),
 }
 
 impl Secrets {
@@ -45,14 +48,22 @@ impl Secrets {
         self.keys.open(sealed).map_err(|err| err.to_string())
     }
 
-    /// The credential that a virtual key has now. None: it needs none.
+    /// The credential that a virtual key has now, if it needs one, and its options.
     pub(crate) async fn of(
         &self,
         named: &VirtualKeyRef,
         asking: &Workspace,
-    ) -> Result<Option<Zeroizing<String>>, NoSecret> {
+    ) -> Result<(Option<Zeroizing<String>>, Map<String, Value>), NoSecret> {
         let key = self.look_up(named).await?;
-        let slug = &named.slug;
+        Ok((self.secret(&key, asking).await?, key.options.clone()))
+    }
+
+    async fn secret(
+        &self,
+        key: &VirtualKey,
+        asking: &Workspace,
+    ) -> Result<Option<Zeroizing<String>>, NoSecret> {
+        let slug = &key.slug;
         let now = self.ctx.clock().now();
         if key.status == Status::Archived {
             return Err(NoSecret::Revoked(format!("virtual key `{slug}` was revoked")));

@@ -5,17 +5,14 @@ use std::time::Duration;
 
 use bus::work::Delivery;
 use bytes::{Bytes, BytesMut};
-use domain::{ErrorClass, Frame, ReplyTo, frame};
-use providers::openai::{self, StreamEvent, Told};
-use providers::sse::Events;
+use domain::{ApiError, ErrorClass, Frame, ReplyTo, frame};
+use providers::exchange::{Relay, Stopped};
+use providers::openai::Told;
 use tokio::time::Instant;
 
 use crate::answer::{Answer, Made, Whole};
 use crate::call::{text, unreachable_or_broken};
 use crate::handle::{Task, Worker};
-
-/// Largest single event that is taken, in bytes.
-const MAX_EVENT: usize = 16 * 1024 * 1024;
 
 /// The way of an answer's pieces to the gateway.
 pub(crate) struct Forward<'a> {
@@ -28,7 +25,8 @@ pub(crate) struct Forward<'a> {
     pending: BytesMut,
     /// Whether the gateway has had the head.
     begun: bool,
-    told: Told,
+    /// What makes the caller's stream of the provider's, once there is one.
+    relay: Option<Relay>,
     first_byte: Option<Duration>,
     /// When ownership of the attempt was last certain.
     certain: Instant,
@@ -43,7 +41,7 @@ impl<'a> Forward<'a> {
             sent: BytesMut::new(),
             pending: BytesMut::new(),
             begun: false,
-            told: Told::default(),
+            relay: None,
             first_byte: None,
             certain: Instant::now(),
         }
@@ -52,15 +50,15 @@ impl<'a> Forward<'a> {
     /// Reads the stream to its end.
     pub(crate) async fn stream(
         &mut self,
+        relay: Relay,
         mut response: reqwest::Response,
         status: u16,
         headers: BTreeMap<String, String>,
         begun: Instant,
     ) -> Made {
         let (idle, first) = (self.task.call.timeouts.idle, self.task.call.timeouts.first_byte);
-        let mut events = Events::default();
-        let mut reading = Reading::default();
-        while !reading.done {
+        self.relay = Some(relay);
+        while !self.is_done() {
             let patience =
                 if self.first_byte.is_none() { first.saturating_sub(begun.elapsed()) } else { idle };
             let piece = match tokio::time::timeout(patience, response.chunk()).await {
@@ -70,54 +68,37 @@ impl<'a> Forward<'a> {
                         .await;
                 }
                 Ok(Err(err)) => return self.break_off(unreachable_or_broken(&err)).await,
-                Ok(Ok(None)) => break,
-                Ok(Ok(Some(piece))) => piece,
+                Ok(Ok(piece)) => piece,
             };
+            let last = piece.is_none();
             self.first_byte.get_or_insert_with(|| begun.elapsed());
-            events.push(&piece);
-            while let Some(event) = events.take() {
-                if let Err(made) = self.take(&event, &mut reading) {
-                    self.flush(status, &headers).await;
-                    return self.break_off(*made).await;
-                }
-            }
-            if events.pending() > MAX_EVENT {
-                return self.broken(502, ErrorClass::InvalidAnswer, "an event is too large".to_owned()).await;
-            }
+            let taken = self.take(piece);
             self.flush(status, &headers).await;
-        }
-        if !reading.done && !reading.finish_reason {
-            let message = "the stream ended before the answer did".to_owned();
-            return self.broken(502, ErrorClass::Broken, message).await;
+            if let Err(stopped) = taken {
+                return self.break_off(failed(stopped)).await;
+            }
+            if last {
+                break;
+            }
         }
         self.complete(status, headers)
     }
 
-    /// Takes one event; the error ends the stream.
-    fn take(&mut self, event: &Bytes, reading: &mut Reading) -> Result<(), Box<Made>> {
-        match openai::read_event(event) {
-            StreamEvent::Piece => {}
-            StreamEvent::PieceWithUsage(told) => self.told = told,
-            StreamEvent::UsageOnly(told) => {
-                self.told = told;
-                // We asked for it; a caller who did not does not get it.
-                if !self.task.envelope.include_usage {
-                    return Ok(());
-                }
-            }
-            StreamEvent::Done => reading.done = true,
-            StreamEvent::Error(message) => {
-                let message = format!("error in the stream: {message}");
-                return Err(Box::new(Made::failure(502, ErrorClass::ServerError, message)));
-            }
-            StreamEvent::Malformed(message) => {
-                let message = format!("malformed event: {message}");
-                return Err(Box::new(Made::failure(502, ErrorClass::InvalidAnswer, message)));
-            }
+    fn is_done(&self) -> bool {
+        self.relay.as_ref().is_some_and(Relay::is_done)
+    }
+
+    /// Takes a piece, or the end.
+    fn take(&mut self, piece: Option<Bytes>) -> Result<(), Stopped> {
+        let Some(relay) = &mut self.relay else { return Ok(()) };
+        match piece {
+            Some(piece) => relay.push(&piece, &mut self.pending),
+            None => relay.end(&mut self.pending),
         }
-        reading.finish_reason |= memchr::memmem::find(event, b"\"finish_reason\":\"").is_some();
-        self.pending.extend_from_slice(event);
-        Ok(())
+    }
+
+    fn told(&self) -> Told {
+        self.relay.as_ref().map(Relay::told).unwrap_or_default()
     }
 
     /// Sends what was collected, if this attempt may still answer.
@@ -175,14 +156,19 @@ impl<'a> Forward<'a> {
 
     /// The stream ends here. A caller who has seen its beginning is told.
     pub(crate) async fn break_off(&mut self, made: Made) -> Made {
-        let made = Made { first_byte: self.first_byte, told: self.told.clone(), ..made };
+        let made = Made { first_byte: self.first_byte, told: self.told(), ..made };
         if !self.begun {
             return made;
         }
         let message = made.message.clone().unwrap_or_default();
-        let message = format!("the answer broke off: {message}");
-        let event =
-            openai::error_event(&message, "server_error", made.error.map_or("broken", ErrorClass::as_str));
+        let code = made.error.map_or("broken", ErrorClass::as_str);
+        let err = ApiError::new(made.status, code, format!("the answer broke off: {message}"));
+        let err = ApiError { kind: "server_error".to_owned(), ..err };
+        let mut event = BytesMut::new();
+        if let Some(relay) = &mut self.relay {
+            relay.break_off(&err, &mut event);
+        }
+        let event = event.freeze();
         let offset = self.sent.len() as u64;
         self.sent.extend_from_slice(&event);
         if let ReplyTo::Gateway(gateway) = &self.task.envelope.reply {
@@ -198,25 +184,31 @@ impl<'a> Forward<'a> {
         Made {
             status,
             error: None,
-            code: None,
             message: None,
-            retry_after_ms: None,
             first_byte: self.first_byte,
-            told: self.told.clone(),
+            told: self.told(),
             forwarded: self.begun.then_some(body.len() as u64),
-            sent: Bytes::new(),
             answer: Answer::Complete(Whole {
                 status,
                 content_type: "text/event-stream".to_owned(),
                 headers,
                 body,
             }),
+            ..Made::failure(status, ErrorClass::Broken, "")
         }
     }
 }
 
-#[derive(Default)]
-struct Reading {
-    done: bool,
-    finish_reason: bool,
+/// What became of an answer that stopped.
+fn failed(stopped: Stopped) -> Made {
+    match stopped {
+        Stopped::Provider(error) => {
+            let word = error.code.or(error.kind).unwrap_or_else(|| "without a code".to_owned());
+            let message = format!("error in the stream: {word}");
+            let status = error.status.filter(|status| (400..600).contains(status)).unwrap_or(502);
+            Made { code: Some(word), ..Made::failure(status, ErrorClass::ServerError, message) }
+        }
+        Stopped::Invalid(message) => Made::failure(502, ErrorClass::InvalidAnswer, message),
+        Stopped::Cut => Made::failure(502, ErrorClass::Broken, "the stream ended before the answer did"),
+    }
 }

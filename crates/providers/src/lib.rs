@@ -2,13 +2,19 @@
 
 #![warn(missing_docs)]
 
+mod address;
+pub mod anthropic;
 pub mod aws;
+pub mod bedrock;
 pub mod catalogue;
 pub mod chat;
 pub mod cohere;
 mod draft;
 pub mod embeddings;
+pub mod exchange;
 pub mod failure;
+pub mod formats;
+pub mod gemini;
 pub mod google;
 mod lenient;
 mod lookup;
@@ -18,6 +24,10 @@ pub mod openai;
 pub mod refusal;
 pub mod rerank;
 pub mod resolve;
+pub mod responses;
 pub mod sse;
+#[cfg(test)]
+mod testing;
+pub mod translation;
 mod turn;
 pub mod workers_ai;

@@ -3,10 +3,12 @@
 use domain::config::{HeaderOptions, Target};
 use domain::envelope::{Auth, Timeouts, VirtualKeyRef};
 use domain::policy::{self, Policy, Status, VirtualKey};
-use domain::registry::Provider;
+use domain::registry::{Format, Provider, Quirks, Variant};
 use domain::{ApiError, Operation, Registry, Timestamp, Workspace, event, host};
+use serde_json::{Map, Value};
 
-use crate::catalogue;
+use crate::address::{self, Unfilled, Values};
+use crate::{catalogue, formats};
 
 /// A target with everything that a call needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,8 +19,20 @@ pub struct Resolved {
     pub queue: String,
     /// Calls that may run at once, over all workers.
     pub concurrency: usize,
-    /// URL that the operation's path is added to.
+    /// Wire format that it speaks to this model.
+    pub format: Format,
+    /// The operation that is asked of it, where it is not the caller's own.
+    pub operation: Option<Operation>,
+    /// Scheme and host, and the beginning of the path.
     pub base_url: String,
+    /// Rest of the path, and the query.
+    pub path_and_query: String,
+    /// The model's name there, where it is not the one that the body names.
+    pub model: Option<String>,
+    /// How its requests differ from the format's.
+    pub quirks: Quirks,
+    /// What signatures and formats need to know; a virtual key's own are added at the call.
+    pub options: Map<String, Value>,
     /// The host comes from the caller and is not on the list of trusted ones: only public addresses may be called.
     pub untrusted_host: bool,
     /// How the provider wants the credential.
@@ -109,6 +123,10 @@ pub struct Wanted<'a> {
     pub operation: Operation,
     /// The model that the request names.
     pub model: Option<&'a str>,
+    /// The answer is to come in pieces.
+    pub stream: bool,
+    /// Path and query of what passes through.
+    pub path_and_query: Option<&'a str>,
 }
 
 /// Why a target cannot be called.
@@ -136,7 +154,7 @@ pub fn resolve(target: &Target, names: &Names<'_>, wanted: Wanted<'_>) -> Result
     let named = target.api_key.is_none().then(|| names.policy.virtual_key(names.workspace, slug)).flatten();
     match named {
         Some(key) => of_virtual_key(target, &key, names, wanted),
-        None => Ok(of_provider(target, names)?),
+        None => of_provider(target, names, wanted),
     }
 }
 
@@ -144,11 +162,12 @@ fn provider<'a>(slug: &str, registry: &'a Registry) -> Option<&'a Provider> {
     registry.providers.get(slug).or_else(|| catalogue::find(slug))
 }
 
-fn of_provider(target: &Target, names: &Names<'_>) -> Result<Resolved, ApiError> {
+fn of_provider(target: &Target, names: &Names<'_>, wanted: Wanted<'_>) -> Result<Resolved, Unresolved> {
     let slug = target.provider.as_str();
     let provider =
         provider(slug, names.registry).ok_or_else(|| unknown(&target.path, slug, names.registry))?;
-    let mut resolved = described(target, provider, target.custom_host.as_deref(), names)?;
+    let mut resolved =
+        described(target, provider, (target.custom_host.as_deref(), &Map::new()), names, wanted)?;
     resolved.credential = credential(target, provider)?;
     Ok(resolved)
 }
@@ -176,7 +195,8 @@ fn of_virtual_key(
         let err = ApiError::new(500, "unknown_provider", message).with_param(&param("provider"));
         Unresolved::Target(Box::new(err))
     })?;
-    let mut resolved = described(target, provider, key.custom_host.as_deref(), names)?;
+    let mut resolved =
+        described(target, provider, (key.custom_host.as_deref(), &key.options), names, wanted)?;
     resolved.virtual_key = Some(VirtualKeyRef { workspace: key.workspace.clone(), slug: key.slug.clone() });
     resolved.provider.clone_from(&key.provider);
     resolved.queue = format!("{}.{}", key.workspace, key.slug);
@@ -224,20 +244,31 @@ fn usable(key: &VirtualKey, target: &Target, now: Timestamp, wanted: Wanted<'_>)
     }
 }
 
-/// What target and provider say, but for the credential and the queue.
+/// What target and provider say, but for the credential and the queue. `account`: host and options of the virtual key.
 fn described(
     target: &Target,
     provider: &Provider,
-    custom_host: Option<&str>,
+    (custom_host, account): (Option<&str>, &Map<String, Value>),
     names: &Names<'_>,
-) -> Result<Resolved, ApiError> {
-    if let Some(url) = custom_host {
+    wanted: Wanted<'_>,
+) -> Result<Resolved, Unresolved> {
+    let model = target.changes().model(wanted.model);
+    let options = [&target.provider_options, account, &provider.options];
+    let place = Place { target, provider, options };
+    let spoken = spoken(&place, model.as_deref(), wanted)?;
+    let base_url = match custom_host {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => place.base_url()?,
+    };
+    // A provider whose URL is an option has no host of its own.
+    let chosen_host = custom_host.or(provider.base_url.starts_with('{').then_some(&base_url));
+    if let Some(url) = chosen_host {
         host::check_custom_host(url, names.trusted_hosts).map_err(|err| {
             let param = format!("{}.custom_host", target.path);
             ApiError::bad_request(&param, "invalid_custom_host", format!("`{param}`: {err}"))
         })?;
     }
-    let mut headers = provider.headers.clone();
+    let mut headers = place.headers();
     for (name, value) in
         [("openai-organization", &target.openai_organization), ("openai-project", &target.openai_project)]
     {
@@ -245,18 +276,169 @@ fn described(
             headers.insert(name.to_owned(), value.clone());
         }
     }
+    let signed = provider.auth.signing.is_some();
     Ok(Resolved {
         provider: target.provider.clone(),
         queue: queue(target),
         concurrency: provider.concurrency,
-        untrusted_host: custom_host.is_some_and(|url| !host::is_trusted(url, names.trusted_hosts)),
-        base_url: custom_host.unwrap_or(&provider.base_url).trim_end_matches('/').to_owned(),
+        untrusted_host: chosen_host.is_some_and(|url| !host::is_trusted(url, names.trusted_hosts)),
+        base_url,
+        format: spoken.format,
+        operation: (spoken.operation != wanted.operation).then_some(spoken.operation),
+        path_and_query: spoken.path_and_query,
+        model: spoken.model,
+        quirks: spoken.quirks,
+        // The virtual key's are looked up with its credential.
+        options: if signed { merged(&target.provider_options, &provider.options) } else { Map::new() },
         auth: provider.auth.clone(),
         credential: None,
         virtual_key: None,
         headers,
         timeouts: provider.timeouts,
     })
+}
+
+fn merged(first: &Map<String, Value>, then: &Map<String, Value>) -> Map<String, Value> {
+    let mut all = then.clone();
+    all.extend(first.iter().map(|(name, value)| (name.clone(), value.clone())));
+    all
+}
+
+/// How a provider is spoken to for one request.
+struct Spoken {
+    format: Format,
+    operation: Operation,
+    path_and_query: String,
+    model: Option<String>,
+    quirks: Quirks,
+}
+
+/// A target's provider and the options that count there.
+struct Place<'a> {
+    target: &'a Target,
+    provider: &'a Provider,
+    options: [&'a Map<String, Value>; 3],
+}
+
+fn spoken(place: &Place<'_>, model: Option<&str>, wanted: Wanted<'_>) -> Result<Spoken, Unresolved> {
+    let provider = place.provider;
+    let fits = |variant: &&Variant| {
+        model.is_some_and(|model| variant.models.iter().any(|pattern| policy::matches(pattern, model)))
+    };
+    let variant = provider.variants.iter().find(fits);
+    let (format, offered) = match variant {
+        Some(variant) => (variant.format, &variant.operations),
+        None => (provider.format, &provider.operations),
+    };
+    let operation = formats::asked(format, wanted.operation, offered)
+        .ok_or_else(|| Unresolved::Target(Box::new(place.not_offered(wanted.operation, offered))))?;
+    let name = variant.and_then(|variant| model?.strip_prefix(variant.strip.as_str())).or(model);
+    let path_and_query = match wanted.path_and_query.filter(|_| operation == Operation::Passthrough) {
+        Some(path) => path.to_owned(),
+        None => place.path(variant, format, operation, wanted.stream, name)?,
+    };
+    Ok(Spoken {
+        format,
+        operation,
+        path_and_query,
+        model: name.filter(|name| Some(*name) != model).map(str::to_owned),
+        quirks: variant.map_or_else(|| provider.quirks.clone(), |variant| variant.quirks.clone()),
+    })
+}
+
+impl Place<'_> {
+    fn values<'a>(&'a self, model: Option<&'a str>) -> Values<'a> {
+        Values { options: self.options, model }
+    }
+
+    fn base_url(&self) -> Result<String, ApiError> {
+        let values = self.values(None);
+        let other = self.when(&values).find_map(|when| when.base_url.as_deref());
+        self.filled(other.unwrap_or(&self.provider.base_url), &values)
+    }
+
+    /// The addresses that the options ask for.
+    fn when<'a>(&'a self, values: &Values<'a>) -> impl Iterator<Item = &'a domain::registry::When> {
+        let values = *values;
+        self.provider
+            .when
+            .iter()
+            .filter(move |when| values.get(&when.option).is_some_and(|v| v == when.value))
+    }
+
+    fn path(
+        &self,
+        variant: Option<&Variant>,
+        format: Format,
+        operation: Operation,
+        stream: bool,
+        model: Option<&str>,
+    ) -> Result<String, ApiError> {
+        let values = self.values(model);
+        let streamed = format!("{operation}.stream");
+        let of = |paths: &std::collections::BTreeMap<String, String>| {
+            paths.get(&streamed).filter(|_| stream).or_else(|| paths.get(operation.as_str())).cloned()
+        };
+        let own = match variant {
+            Some(variant) => of(&variant.paths),
+            None => self.when(&values).find_map(|when| of(&when.paths)).or_else(|| of(&self.provider.paths)),
+        };
+        let usual = || formats::path(format, operation, stream).map(str::to_owned);
+        self.filled(&own.or_else(usual).unwrap_or_default(), &values)
+    }
+
+    /// The provider's headers; those whose options are not there are left out.
+    fn headers(&self) -> std::collections::BTreeMap<String, String> {
+        let values = self.values(None);
+        let fill = |(name, value): (&String, &String)| {
+            let options = |name: &str| values.get(name);
+            let text = match value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+                Some(option) => options(option)?.into_owned(),
+                None => value.clone(),
+            };
+            Some((name.clone(), text))
+        };
+        self.provider.headers.iter().filter_map(fill).collect()
+    }
+
+    fn filled(&self, template: &str, values: &Values<'_>) -> Result<String, ApiError> {
+        let slug = &self.target.provider;
+        address::fill(template, values).map_err(|unfilled| match unfilled {
+            Unfilled::Missing(name) if name == "model" => {
+                let message = format!("`model` is missing: the URL of provider `{slug}` names it");
+                ApiError::bad_request("model", "missing_required_parameter", message)
+            }
+            Unfilled::Missing(name) => {
+                let param = format!("{}.{name}", self.target.path);
+                let message = format!(
+                    "`{param}` is missing: provider `{slug}` needs it for its URL; set it in the config, on the \
+                     virtual key, as the header `x-portkey-{}`, or in the settings as `providers.{slug}.options.{name}`",
+                    name.replace('_', "-")
+                );
+                ApiError::bad_request(&param, "missing_provider_option", message)
+            }
+            Unfilled::Unfit(name) => {
+                let param = format!("{}.{name}", self.target.path);
+                let message = format!(
+                    "`{param}` cannot be part of a URL of provider `{slug}`; write letters, digits and hyphens"
+                );
+                ApiError::bad_request(&param, "invalid_provider_option", message)
+            }
+        })
+    }
+
+    fn not_offered(&self, operation: Operation, offered: &[Operation]) -> ApiError {
+        let slug = &self.target.provider;
+        let all = Operation::ALL.iter().filter(|op| **op != Operation::Passthrough);
+        let known: Vec<&str> = all
+            .filter(|op| formats::asked(self.provider.format, **op, offered).is_some())
+            .map(|op| op.as_str())
+            .collect();
+        let message = format!("{operation} is not supported by {slug}; it offers {}", known.join(", "));
+        let mut err = ApiError::new(400, "unsupported_operation", message).with_param(&self.target.path);
+        err.kind = "invalid_request_error".to_owned();
+        err
+    }
 }
 
 /// Name of the queue of a target's calls: the provider, and the origin if the caller chose it.
@@ -330,7 +512,12 @@ mod tests {
             trusted_hosts: &trusted,
             now: Timestamp(1000),
         };
-        let wanted = Wanted { operation: Operation::Chat, model: Some("llama-3.1-8b") };
+        let wanted = Wanted {
+            operation: Operation::Chat,
+            model: Some("llama-3.1-8b"),
+            stream: false,
+            path_and_query: None,
+        };
         let found = config.targets().next().map(|target| resolve(target, &names, wanted));
         found.unwrap()
     }

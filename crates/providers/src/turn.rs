@@ -3,7 +3,7 @@
 use domain::ApiError;
 use serde_json::{Value, json};
 
-use crate::chat::{Dialect, Part, PartKind, Source, Target};
+use crate::chat::{Dialect, Part, PartKind, Role, Source, Target};
 use crate::draft::{Draft, unsupported};
 
 /// What a turn says.
@@ -59,12 +59,13 @@ impl TakeApart<'_> {
     ///
     /// Errors: parts that none of these formats takes (files that are no text, sound, video). What only adds to a part
     /// (seals, cache marks, citations) is reported as left out.
-    pub(crate) fn turn(&mut self, parts: Vec<Part>, path: &str) -> Result<Turn, ApiError> {
+    pub(crate) fn turn(&mut self, role: Role, parts: Vec<Part>, path: &str) -> Result<Turn, ApiError> {
         let mut turn = Turn::default();
         for (j, part) in parts.into_iter().enumerate() {
             let path = format!("{path}.content[{j}]");
             self.draft.lose_cache(part.cache.as_ref(), &path);
             match part.kind {
+                kind if !belongs(role, &kind) => self.draft.lose(path),
                 PartKind::Thinking { text, signature } => {
                     self.draft.lose_if(signature.is_some(), &format!("{path}.signature"));
                     turn.thoughts.push(text);
@@ -128,6 +129,17 @@ impl TakeApart<'_> {
                 None
             }
         })
+    }
+}
+
+/// Whether turns of that role have such parts; [`Role`] says so, and what does not keep to it is left out.
+fn belongs(role: Role, kind: &PartKind) -> bool {
+    match kind {
+        PartKind::ToolResult { .. } => role == Role::Tool,
+        PartKind::Thinking { .. } | PartKind::RedactedThinking { .. } | PartKind::ToolCall { .. } => {
+            role == Role::Assistant
+        }
+        _ => role != Role::Tool,
     }
 }
 

@@ -104,13 +104,13 @@ impl Router {
             |name: &str| delivery.header(name).filter(|_| by_gateway || name != headers::CONFIG_VERSION);
         let mut options = Options::read(said)?;
         let (reference, body) = self.body(delivery, &outline.request).await?;
-        let facts = Facts::read(operation, &body)?;
+        let facts = Facts::read(operation, options.content_type.as_deref(), &body)?;
         options.fill(&facts)?;
         options.routing.model = facts.model_with_provider();
         let (source, config) = self.choose(&identity, &options).await?;
         options.metadata =
             self.ctx.policy().read(|p| p.merge_metadata(&identity, options.metadata.as_deref()));
-        if facts.model.is_none() && !config.names_every_model() {
+        if facts.model.is_none() && operation.needs_model() && !config.names_every_model() {
             return Err(facts::missing_model().into());
         }
         let inline = if matches!(reference, BodyRef::Inline { .. }) { body } else { Bytes::new() };
@@ -211,6 +211,7 @@ impl Router {
         let usual = if options.asynchronous { self.options.asynchronous } else { self.options.interactive };
         let deadline = options.limit.unwrap_or(Limit::Within(usual)).deadline(outline.accepted_at);
         self.check_deadline(deadline, outline.accepted_at)?;
+        let form_or_any = operation.is_form() || operation == Operation::Passthrough;
         Ok(Envelope {
             operation,
             lane,
@@ -226,6 +227,8 @@ impl Router {
             metadata: options.metadata.clone(),
             traceparent: Some(TraceContext::next_hop(options.traceparent.as_deref()).to_string()),
             trace_id: options.trace_id.clone(),
+            content_type: options.content_type.clone().filter(|_| form_or_any),
+            passthrough: options.passthrough.clone().filter(|_| operation == Operation::Passthrough),
             body,
             ..outline
         })
@@ -264,6 +267,8 @@ impl Router {
             workspace,
             operation: word.parse().unwrap_or(Operation::Chat),
             lane,
+            content_type: None,
+            passthrough: None,
             model: None,
             stream: false,
             include_usage: false,
@@ -413,7 +418,9 @@ fn reply(options: &Options) -> ReplyTo {
 fn kept(name: &str, value: &str) -> Option<String> {
     let secret = match name.to_ascii_lowercase().as_str() {
         "authorization" | "api-key" | "x-api-key" | "x-portkey-api-key" | "pointsman-key" => true,
-        "x-portkey-config" | "pointsman-config" if value.trim_start().starts_with('{') => {
+        "x-portkey-config" | "pointsman-config" | "pointsman-provider-options"
+            if value.trim_start().starts_with('{') =>
+        {
             let document = serde_json::from_str(value).ok();
             document.is_none_or(|document| domain::config::clear_credential(&document).is_some())
         }
@@ -429,6 +436,15 @@ fn refuse_clear_credentials(delivery: &Delivery) -> Result<(), ApiError> {
                 "header `{name}`: a credential in clear does not travel on the bus; name a configured provider, \
                  or send the request over HTTP, where it is sealed"
             );
+            return Err(ApiError::bad_request(name, "credential_in_clear", message));
+        }
+    }
+    if let Some(options) = delivery.header(headers::PROVIDER_OPTIONS) {
+        let document = serde_json::from_str(options).unwrap_or_default();
+        if let Some(path) = domain::config::clear_credential(&document) {
+            let name = headers::PROVIDER_OPTIONS;
+            let message =
+                format!("header `{name}`: `{path}` is a credential in clear; name a virtual key instead");
             return Err(ApiError::bad_request(name, "credential_in_clear", message));
         }
     }

@@ -221,7 +221,15 @@ impl Router {
             path: target.path.clone(),
             why: why.to_vec(),
             provider: resolved.provider,
+            format: resolved.format,
+            operation: resolved.operation,
             base_url: resolved.base_url,
+            path_and_query: resolved.path_and_query,
+            model: resolved.model,
+            quirks: resolved.quirks,
+            options: resolved.options,
+            unsupported: target.unsupported_params,
+            lenient: !target.strict_open_ai_compliance,
             untrusted_host: resolved.untrusted_host,
             auth: resolved.auth,
             credential: resolved.credential,
@@ -418,14 +426,15 @@ fn unusable(envelope: &mut Envelope, chosen: &Choice<'_>, err: &ApiError, now: T
     let number = envelope.numbers_used + 1;
     envelope.numbers_used = number;
     envelope.call = None;
+    let unsupported = err.code.as_deref() == Some("unsupported_operation");
     envelope.attempts.push(Attempt {
         status: Some(err.status),
-        error: Some(ErrorClass::Unusable),
+        error: Some(if unsupported { ErrorClass::Unsupported } else { ErrorClass::Unusable }),
         message: Some(err.message.clone()),
         why: chosen.why.to_vec(),
         ..Attempt::new(number, &target.path, &target.provider, now, now)
     });
-    let body = Bytes::from(err.body());
+    let body = Bytes::from(err.body_for(envelope.operation));
     envelope.failed = Some(FailedAnswer {
         attempt: number,
         content_type: "application/json".to_owned(),

@@ -55,7 +55,12 @@ impl Router {
         envelope: &Envelope,
         now: Timestamp,
     ) -> Result<resolve::Resolved, Unresolved> {
-        let wanted = Wanted { operation: envelope.operation, model: envelope.model.as_deref() };
+        let wanted = Wanted {
+            operation: envelope.operation,
+            model: envelope.model.as_deref(),
+            stream: envelope.stream,
+            path_and_query: envelope.passthrough.as_ref().map(|through| through.path_and_query.as_str()),
+        };
         self.ctx.policy().read(|policy| {
             let names = Names {
                 registry: &self.ctx.registry(),

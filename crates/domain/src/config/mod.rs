@@ -11,15 +11,17 @@ mod options;
 pub mod params;
 mod parse;
 mod print;
-mod provider_options;
+pub mod provider_options;
 mod read;
 pub mod retry;
 mod source;
 mod strategy;
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use cache::Cache;
@@ -33,6 +35,7 @@ pub use source::ConfigSource;
 pub use strategy::{Sticky, Strategy};
 
 use crate::breaker;
+use crate::operation::{UnknownWord, words};
 
 /// A routing document whose every target is complete: inheritance is resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,6 +109,8 @@ pub struct Target {
     pub forward_headers: Vec<String>,
     /// Hides what is not in OpenAI's API.
     pub strict_open_ai_compliance: bool,
+    /// What happens to parameters that the provider cannot take.
+    pub unsupported_params: Unsupported,
     /// `OpenAI-Organization` header.
     pub openai_organization: Option<String>,
     /// `OpenAI-Project` header.
@@ -113,6 +118,20 @@ pub struct Target {
     /// What providers of other dialects want to know (regions, deployments, credentials that are sealed or in clear),
     /// as it was written.
     pub provider_options: Map<String, Value>,
+}
+
+words! {
+    /// What happens to parameters that a provider cannot take.
+    #[derive(Default)]
+    Unsupported, "choice" {
+        /// They are dropped; the answer and the record say so.
+        #[default]
+        Drop = "drop",
+        /// The same, and the log says so as well.
+        Warn = "warn",
+        /// The target refuses the request, and nothing is spent.
+        Reject = "reject",
+    }
 }
 
 impl fmt::Debug for Target {

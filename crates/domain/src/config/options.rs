@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Values from request headers: they fill a config that names no provider, or beat what it says.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct HeaderOptions {
     /// Beats every target's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict_open_ai_compliance: Option<bool>,
+    /// What the named provider wants to know beside the credential, as in `azure_resource_name`; secrets are sealed.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub provider_options: Map<String, Value>,
     /// Whose defaults count. Travels with the request, so that every router reads its config alike; no header sets it.
     #[serde(skip_serializing_if = "Profile::is_default")]
     pub profile: Profile,
@@ -74,6 +78,7 @@ impl fmt::Debug for HeaderOptions {
             .field("forward_headers", &self.forward_headers)
             .field("retry_count", &self.retry_count)
             .field("strict_open_ai_compliance", &self.strict_open_ai_compliance)
+            .field("provider_options", &self.provider_options.keys().collect::<Vec<_>>())
             .field("profile", &self.profile)
             .finish()
     }

@@ -6,16 +6,17 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::options::names_its_provider;
-use super::provider_options::KEYS as PROVIDER_OPTIONS;
+use super::provider_options::{KEYS as PROVIDER_OPTIONS, OF_REQUESTS};
 use super::read::{
     FORWARD_HEADERS, Parsed, Unit, array, boolean, duration, given, header_name, header_names, known_keys,
     object, text, texts, wrong,
 };
 use super::{
-    Cache, Config, ConfigError, Group, HeaderOptions, Node, Strategy, Target, cache, choose, needs, params,
-    retry, strategy,
+    Cache, Config, ConfigError, Group, HeaderOptions, Node, Strategy, Target, Unsupported, cache, choose,
+    needs, params, retry, strategy,
 };
 use crate::breaker;
+use crate::operation::UnknownWord;
 
 /// Keys that mean something in this version.
 const KNOWN: &[&str] = &[
@@ -37,6 +38,7 @@ const KNOWN: &[&str] = &[
     "custom_host",
     "forward_headers",
     "strict_open_ai_compliance",
+    "unsupported_params",
     "openai_organization",
     "openai_project",
 ];
@@ -89,6 +91,7 @@ struct Inherited {
     custom_host: Option<String>,
     forward_headers: Vec<String>,
     strict: Option<bool>,
+    unsupported: Option<Unsupported>,
 }
 
 pub(super) fn config(document: &Value, headers: &HeaderOptions) -> Parsed<Config> {
@@ -240,6 +243,10 @@ impl Reader<'_> {
             own.forward_headers = header_names(value, &place("forward_headers"))?;
         }
         own.strict = boolean(map, path, "strict_open_ai_compliance")?.or(own.strict);
+        if let Some(word) = text(map, path, "unsupported_params")? {
+            let unknown = |err: UnknownWord| ConfigError::new(place("unsupported_params"), err.to_string());
+            own.unsupported = Some(word.parse().map_err(unknown)?);
+        }
         Ok(own)
     }
 
@@ -264,6 +271,7 @@ impl Reader<'_> {
             // The header can loosen what the config says and not tighten it, as in Portkey.
             strict_open_ai_compliance: headers.strict_open_ai_compliance.unwrap_or(true)
                 && own.strict.unwrap_or(true),
+            unsupported_params: own.unsupported.unwrap_or_default(),
             openai_organization: text(map, path, "openai_organization")?,
             openai_project: text(map, path, "openai_project")?,
             provider_options: provider_options(map),
@@ -301,6 +309,11 @@ impl Reader<'_> {
         let by_header = self.headers.provider.clone().filter(|_| open);
         if by_header.is_some() && target.api_key.is_none() {
             target.api_key = self.headers.api_key.clone();
+        }
+        for (key, value) in &self.headers.provider_options {
+            if by_header.is_some() || OF_REQUESTS.contains(&key.as_str()) {
+                target.provider_options.entry(key).or_insert_with(|| value.clone());
+            }
         }
         let body_model = self.headers.model.as_deref().and_then(names_its_provider);
         let own_model =

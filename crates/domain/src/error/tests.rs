@@ -25,6 +25,26 @@ fn both_kinds_of_clients_find_their_message() {
     );
 }
 
+#[test]
+fn anthropics_clients_find_their_shape() {
+    let err = ApiError::bad_request("max_tokens", "missing_required_parameter", "`max_tokens` is missing");
+    let told: Value = serde_json::from_slice(&err.body_for(Operation::Messages)).unwrap();
+    let error = json!({
+        "type": "invalid_request_error", "message": "`max_tokens` is missing",
+        "param": "max_tokens", "code": "missing_required_parameter",
+    });
+    assert_eq!(told, json!({ "type": "error", "error": error }));
+    assert_eq!(err.body_for(Operation::Responses), err.body());
+    for (status, kind) in [
+        (429, "rate_limit_error"),
+        (529, "overloaded_error"),
+        (500, "api_error"),
+        (409, "invalid_request_error"),
+    ] {
+        assert_eq!(anthropic_type(status), kind);
+    }
+}
+
 #[track_caller]
 fn check(config: &str, forward: Option<&str>, message: &str, errors: bool) {
     let forward_headers = forward.map(|name| vec![name.to_owned()]);

@@ -59,9 +59,19 @@ pub(super) fn rank<'v>(
 
 fn is_fit(info: &ModelInfo, wanted: &Choose, facts: &RequestFacts<'_>) -> bool {
     let answers = match facts.operation {
-        Operation::Chat => Capability::Chat,
+        Operation::Chat | Operation::Messages | Operation::CountTokens | Operation::Responses => {
+            Capability::Chat
+        }
         Operation::Completions => Capability::Completions,
         Operation::Embeddings => Capability::Embeddings,
+        Operation::Rerank => Capability::Rerank,
+        Operation::Images | Operation::ImageEdits => Capability::ImageOutput,
+        // The catalogue does not tell which models do these.
+        Operation::Moderations
+        | Operation::Speech
+        | Operation::Transcriptions
+        | Operation::Translations
+        | Operation::Passthrough => return false,
     };
     let cheap = |most, rate: fn(&crate::model::Price) -> crate::model::PicoUsd| match most {
         None => true,

@@ -45,10 +45,19 @@ pub(crate) fn headers<'a>(
         (headers::METADATA, &asked.metadata),
         (headers::TRACEPARENT, &asked.traceparent),
         (headers::TRACE_ID, &asked.trace_id),
+        (headers::CONTENT_TYPE, &asked.content_type),
     ] {
         if let Some(value) = value {
             set(&mut out, name, value);
         }
+    }
+    if let Some(through) = &asked.passthrough {
+        set(&mut out, headers::METHOD, &through.method);
+        set(&mut out, headers::PATH, &through.path_and_query);
+    }
+    if !routing.provider_options.is_empty() {
+        let options = serde_json::Value::Object(routing.provider_options.clone());
+        set(&mut out, headers::PROVIDER_OPTIONS, &options.to_string());
     }
     match &asked.config {
         Some(ConfigSource::Inline(text)) => set(&mut out, headers::CONFIG, text),

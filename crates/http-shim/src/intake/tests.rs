@@ -20,7 +20,7 @@ fn key() -> PrivateKey {
 }
 
 fn registry() -> Registry {
-    let provider: Provider = providers::catalogue::openai_compatible("http://127.0.0.1:1/v1");
+    let provider: Provider = providers::catalogue::blank(Default::default(), "http://127.0.0.1:1/v1");
     Registry {
         providers: BTreeMap::from([("mock".to_owned(), provider)]),
         sealing_key: Some(key().public().to_text()),
@@ -56,7 +56,10 @@ impl Case<'_> {
         let intake = Intake {
             door: self.door,
             operation: Operation::Chat,
-            facts: Facts::read(Operation::Chat, self.body),
+            content_type: None,
+            passthrough: None,
+            provider_options: Default::default(),
+            facts: Facts::read(Operation::Chat, None, self.body),
             registry: &self.registry,
             policy: &self.policy,
             identity: self.identity.clone(),

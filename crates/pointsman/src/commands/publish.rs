@@ -27,7 +27,7 @@ pub(crate) async fn run(
     let operation: Operation = publish.operation.parse()?;
     let lane: Lane = publish.lane.parse()?;
     let body = read_body(&publish.body)?;
-    Facts::read(operation, &body)?;
+    Facts::read(operation, None, &body)?;
     let mut message_headers = Headers::new();
     for header in &publish.headers {
         let (name, value) =

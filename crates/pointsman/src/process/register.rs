@@ -14,9 +14,10 @@ use bytes::Bytes;
 use domain::envelope::{Auth, Timeouts};
 use domain::model::ModelInfo;
 use domain::policy::{ApiKey, ApiKeyKind, Caps, Defaults, Key, Scope, Stamp, Status};
-use domain::registry::Provider;
+use domain::registry::{Format, Provider};
 use domain::{Registry, Slug, Timestamp, Workspace};
 use providers::catalogue;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::datadir::{self, DataDir};
@@ -148,7 +149,7 @@ pub(crate) async fn settings(
             registry.sealing_key.get_or_insert_with(|| public.to_text());
         }
         if let Some(url) = mock {
-            let mut entry = catalogue::openai_compatible(&format!("{url}/v1"));
+            let mut entry = catalogue::blank(Format::OpenAi, &format!("{url}/v1"));
             entry.concurrency = 4096;
             entry.models = vec![MOCK.to_owned()];
             registry.providers.insert(MOCK.to_owned(), entry);
@@ -201,22 +202,64 @@ pub(crate) fn entry(slug: &str, settings: &settings::Provider, key: &PublicKey) 
     let base_url = settings.base_url.clone().or_else(|| known.as_ref().map(|k| k.base_url.clone()));
     let base_url =
         base_url.with_context(|| format!("provider `{slug}` is not in the catalogue: add its base_url"))?;
-    let base = known.unwrap_or_else(|| catalogue::openai_compatible(&base_url));
+    let base = known.unwrap_or_else(|| catalogue::blank(Format::OpenAi, &base_url));
     let credential =
         settings.api_key.as_ref().map(|secret| secret.expose()).filter(|secret| !secret.is_empty());
+    let format = settings.format.unwrap_or(base.format);
+    // What the catalogue knows of another format or another place does not hold.
+    let same = format == base.format;
+    let paths = if same { base.paths } else { BTreeMap::new() };
     Ok(Provider {
-        format: settings.format.clone().unwrap_or(base.format),
+        format,
         base_url: base_url.trim_end_matches('/').to_owned(),
         auth: Auth {
             header: settings.auth_header.clone().unwrap_or(base.auth.header).to_ascii_lowercase(),
             scheme: settings.auth_scheme.clone().unwrap_or(base.auth.scheme),
+            signing: settings.signing.clone().or(base.auth.signing),
+        },
+        options: options(&base.options, &settings.options, key)?,
+        operations: if settings.operations.is_empty() {
+            base.operations
+        } else {
+            settings.operations.clone()
+        },
+        paths: paths.into_iter().chain(settings.paths.clone()).collect(),
+        quirks: if settings.quirks.is_empty() { base.quirks } else { settings.quirks.clone() },
+        variants: if settings.variants.is_empty() { base.variants } else { settings.variants.clone() },
+        when: match (&settings.base_url, settings.when.is_empty()) {
+            // Who names a URL means it.
+            (Some(_), true) => Vec::new(),
+            (None, true) => base.when,
+            (_, false) => settings.when.clone(),
         },
         credential: credential.map(|secret| key.seal(secret)).transpose()?,
         concurrency: settings.concurrency.unwrap_or(base.concurrency),
         timeouts: timeouts(settings, base.timeouts),
-        headers: settings.headers.clone(),
+        headers: base.headers.into_iter().chain(settings.headers.clone()).collect(),
         models: settings.models.clone(),
     })
+}
+
+/// The catalogue's options under those of the settings, whose credentials are sealed.
+fn options(
+    base: &Map<String, Value>,
+    settings: &Map<String, Value>,
+    key: &PublicKey,
+) -> anyhow::Result<Map<String, Value>> {
+    let mut sealed = Value::Object(settings.clone());
+    let mut failed = None;
+    domain::config::seal_credentials(&mut sealed, &mut |secret| {
+        key.seal(secret).unwrap_or_else(|err| {
+            failed = Some(err);
+            String::new()
+        })
+    });
+    if let Some(err) = failed {
+        return Err(err).context("seal the provider's options");
+    }
+    let mut all = base.clone();
+    all.extend(sealed.as_object().cloned().unwrap_or_default());
+    Ok(all)
 }
 
 /// What the settings say; what they leave to its default is not longer than the total.

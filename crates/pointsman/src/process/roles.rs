@@ -227,6 +227,7 @@ fn worker_options(serving: &Serving) -> provider_worker::Options {
         keys: serving.keys.clone(),
         environment: allowed.map(|(name, value)| (name.clone(), Zeroizing::new(value.clone()))).collect(),
         secrets_dir: secrets.dir(),
+        trusted_hosts: serving.settings.http.trusted_custom_hosts.clone(),
     }
 }
 

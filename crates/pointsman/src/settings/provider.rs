@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use domain::Operation;
+use domain::envelope::Signing;
+use domain::registry::{Format, Quirks, Variant, When};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::settings::units;
@@ -16,7 +20,7 @@ use crate::settings::units;
 pub struct Provider {
     /// Wire format it speaks.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub format: Option<String>,
+    pub format: Option<Format>,
     /// URL that operations' paths are added to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
@@ -29,6 +33,27 @@ pub struct Provider {
     /// Word before the credential; empty: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_scheme: Option<String>,
+    /// What proves who calls, where a header with a credential does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing: Option<Signing>,
+    /// Regions, projects, deployments: what URLs and signatures need. Credentials among them are sealed.
+    #[serde(serialize_with = "secrets_hidden", skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
+    /// Operations it offers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operation>,
+    /// Paths of operations where they differ from the format's.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub paths: BTreeMap<String, String>,
+    /// How its requests differ from the format's.
+    #[serde(skip_serializing_if = "Quirks::is_empty")]
+    pub quirks: Quirks,
+    /// Models that are spoken to in another way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<Variant>,
+    /// Addresses that depend on an option.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<When>,
     /// Calls it may be given at once, over all workers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<usize>,
@@ -99,6 +124,12 @@ pub(super) fn hidden<T: Serialize>(value: &T, f: &mut fmt::Formatter<'_>) -> fmt
 
 fn names_only<S: Serializer>(headers: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(headers.keys().map(|name| (name, HIDDEN)))
+}
+
+fn secrets_hidden<S: Serializer>(options: &Map<String, Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut shown = Value::Object(options.clone());
+    domain::config::seal_credentials(&mut shown, &mut |_| HIDDEN.to_owned());
+    shown.serialize(serializer)
 }
 
 /// Broker addresses may carry a user and password.

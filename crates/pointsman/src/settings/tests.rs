@@ -65,11 +65,30 @@ fn the_example_is_valid_with_its_comments_taken_away() {
 #[test]
 fn every_setting_is_in_the_example() {
     let provider = Provider {
-        format: Some(String::new()),
+        format: Some(domain::registry::Format::OpenAi),
         base_url: Some(String::new()),
         api_key: Some(Secret::default()),
         auth_header: Some(String::new()),
         auth_scheme: Some(String::new()),
+        signing: Some(domain::envelope::Signing::AwsSigv4 { service: String::new() }),
+        options: serde_json::Map::from_iter([("aws_region".to_owned(), "x".into())]),
+        operations: vec![domain::Operation::Chat],
+        paths: BTreeMap::from([("chat".to_owned(), String::new())]),
+        quirks: domain::registry::Quirks { unsupported: vec![String::new()], ..Default::default() },
+        variants: vec![domain::registry::Variant {
+            models: Vec::new(),
+            strip: String::new(),
+            format: domain::registry::Format::OpenAi,
+            operations: Vec::new(),
+            paths: BTreeMap::new(),
+            quirks: Default::default(),
+        }],
+        when: vec![domain::registry::When {
+            option: String::new(),
+            value: String::new(),
+            base_url: None,
+            paths: BTreeMap::new(),
+        }],
         concurrency: Some(1),
         connect_timeout: Some(Duration::ZERO),
         first_byte_timeout: Some(Duration::ZERO),

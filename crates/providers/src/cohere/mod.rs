@@ -8,6 +8,9 @@ mod request;
 pub mod rerank;
 mod stream;
 
+#[cfg(test)]
+mod tests;
+
 pub use answer::{read_answer, read_error};
 pub use request::write_request;
 pub use stream::Reader;

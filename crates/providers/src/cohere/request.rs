@@ -148,7 +148,7 @@ fn write_messages(
     for (i, Message { role, name, parts }) in messages.into_iter().enumerate() {
         let path = format!("messages[{i}]");
         draft.lose_if(name.is_some(), &format!("{path}.name"));
-        let turn = TakeApart { draft, target, dialect: Some(Dialect::Cohere) }.turn(parts, &path)?;
+        let turn = TakeApart { draft, target, dialect: Some(Dialect::Cohere) }.turn(role, parts, &path)?;
         match role {
             Role::System | Role::Developer => {
                 written.push(json!({ "role": "system", "content": texts(turn.content, target)? }));

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::answer;
-use crate::chat::{Block, Blocks, Broken, Event, ProviderError, ReadEvents, Start};
+use crate::chat::{Block, Blocks, Broken, Event, MAX_EVENT, ProviderError, ReadEvents, Start};
 use crate::lenient::{self, Lines};
 
 /// Reads a stream.
@@ -13,6 +13,9 @@ use crate::lenient::{self, Lines};
 pub struct Reader {
     lines: Lines,
     blocks: Blocks,
+    /// Citations that belong to no text, for the end, and their length in bytes.
+    uncited: Vec<Value>,
+    uncited_bytes: usize,
     started: bool,
     ended: bool,
 }
@@ -72,7 +75,7 @@ impl Reader {
                 self.blocks.thinking(0, message["tool_plan"].as_str().unwrap_or_default(), out);
             }
             "tool-call-start" | "tool-call-delta" => return self.call(event, out),
-            "citation-start" => self.citation(&message["citations"], out),
+            "citation-start" => return self.citation(&message["citations"], out),
             "message-end" => self.message_end(&event["delta"], out),
             // Ends of parts say nothing that the next event does not; kinds to come are not ours to read.
             _ => {}
@@ -98,7 +101,7 @@ impl Reader {
         Ok(())
     }
 
-    fn citation(&mut self, citations: &Value, out: &mut Vec<Event>) {
+    fn citation(&mut self, citations: &Value, out: &mut Vec<Event>) -> Result<(), Broken> {
         let citations = match citations {
             Value::Array(citations) => citations.as_slice(),
             Value::Null => &[],
@@ -107,10 +110,15 @@ impl Reader {
         for citation in citations {
             if answer::cites_text(citation) {
                 self.blocks.citation(0, citation.clone(), out);
-            } else {
-                out.push(extra("citations", json!([citation])));
+                continue;
             }
+            self.uncited_bytes = self.uncited_bytes.saturating_add(citation.to_string().len());
+            if self.uncited_bytes > MAX_EVENT {
+                return Err(Broken::TooLarge);
+            }
+            self.uncited.push(citation.clone());
         }
+        Ok(())
     }
 
     fn message_end(&mut self, delta: &Value, out: &mut Vec<Event>) {
@@ -122,7 +130,14 @@ impl Reader {
         match answer::finish(raw, self.blocks.has_calls(0)).filter(|_| said.is_none()) {
             Some(finish) => {
                 self.blocks.finish(0, finish, out);
-                out.extend(billed.map(|billed| extra("billed_units", billed)));
+                let citations = std::mem::take(&mut self.uncited);
+                let citations =
+                    (!citations.is_empty()).then(|| ("citations".to_owned(), Value::from(citations)));
+                let billed = billed.map(|billed| ("billed_units".to_owned(), billed));
+                let extra: Map<String, Value> = billed.into_iter().chain(citations).collect();
+                if !extra.is_empty() {
+                    out.push(Event::Extra(extra));
+                }
                 out.push(Event::End);
             }
             None => {
@@ -145,8 +160,4 @@ impl Reader {
         out.push(Event::Error(answer::read_error(data)));
         Ok(())
     }
-}
-
-fn extra(name: &str, value: Value) -> Event {
-    Event::Extra(Map::from_iter([(name.to_owned(), value)]))
 }

@@ -3,6 +3,9 @@
 pub mod openai;
 mod shape;
 
+#[cfg(test)]
+mod tests;
+
 use domain::Usage;
 use serde_json::{Map, Value};
 

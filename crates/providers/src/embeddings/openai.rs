@@ -15,9 +15,6 @@ use crate::lookup::take_text;
 /// Names under which callers say what the vectors are for: Cohere's and Voyage's, Gemini's and Nomic's, Jina's.
 const PURPOSE: [&str; 3] = ["input_type", "task_type", "task"];
 
-/// Most inputs of one request, as OpenAI has it.
-const MOST_INPUTS: usize = 2048;
-
 /// Reads a request.
 ///
 /// Errors: a body that is no JSON object, a missing or empty `input`, inputs of mixed kinds, an unknown
@@ -76,11 +73,6 @@ fn inputs(input: Value) -> Result<Vec<Input>, ApiError> {
         Value::Array(list) if !list.is_empty() => list,
         _ => return Err(invalid("input", "write a text or a list of texts")),
     };
-    if list.len() > MOST_INPUTS {
-        let message =
-            format!("`input` has {} entries; send at most {MOST_INPUTS} in one request", list.len());
-        return Err(ApiError::bad_request("input", "too_many_inputs", message));
-    }
     list.into_iter().enumerate().map(one_input).collect()
 }
 

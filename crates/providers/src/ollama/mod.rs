@@ -7,6 +7,9 @@ pub mod embeddings;
 mod request;
 mod stream;
 
+#[cfg(test)]
+mod tests;
+
 pub use answer::{read_answer, read_error};
 pub use request::write_request;
 pub use stream::Reader;

@@ -187,7 +187,7 @@ fn write_messages(
     for (i, Message { role, name, parts }) in messages.into_iter().enumerate() {
         let path = format!("messages[{i}]");
         draft.lose_if(name.is_some(), &format!("{path}.name"));
-        let turn = TakeApart { draft, target, dialect: Some(Dialect::Ollama) }.turn(parts, &path)?;
+        let turn = TakeApart { draft, target, dialect: Some(Dialect::Ollama) }.turn(role, parts, &path)?;
         let role = match role {
             Role::System | Role::Developer => "system",
             Role::User => "user",

@@ -110,27 +110,41 @@ fn without_dropped<'b>(
     Ok(field.get(name).map(|left| Cow::Owned(left.to_string().into_bytes())))
 }
 
+/// OpenAI's usage object, and what others have in it.
 #[derive(Deserialize)]
 struct Counts {
     #[serde(default)]
-    prompt_tokens: u64,
+    prompt_tokens: Option<u64>,
     #[serde(default)]
-    completion_tokens: u64,
+    completion_tokens: Option<u64>,
+    #[serde(default)]
+    total_tokens: Option<u64>,
     #[serde(default)]
     prompt_tokens_details: Option<PromptDetails>,
     #[serde(default)]
     completion_tokens_details: Option<CompletionDetails>,
+    /// DeepSeek's `cached_tokens`.
+    #[serde(default)]
+    prompt_cache_hit_tokens: Option<u64>,
+    /// Moonshot's.
+    #[serde(default)]
+    cached_tokens: Option<u64>,
+    /// What gateways say in front of providers that write caches.
+    #[serde(default)]
+    cache_creation_input_tokens: Option<u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct PromptDetails {
     #[serde(default)]
     cached_tokens: Option<u64>,
     #[serde(default)]
+    cache_write_tokens: Option<u64>,
+    #[serde(default)]
     audio_tokens: Option<u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct CompletionDetails {
     #[serde(default)]
     reasoning_tokens: Option<u64>,
@@ -140,20 +154,33 @@ struct CompletionDetails {
 
 impl From<Counts> for Usage {
     fn from(counts: Counts) -> Self {
-        let (input, output) = (counts.prompt_tokens_details, counts.completion_tokens_details);
-        let of_input = |count: fn(&PromptDetails) -> Option<u64>| input.as_ref().and_then(count).unwrap_or(0);
-        let of_output =
-            |count: fn(&CompletionDetails) -> Option<u64>| output.as_ref().and_then(count).unwrap_or(0);
-        Self {
-            input: counts.prompt_tokens,
-            output: counts.completion_tokens,
-            cached_input: of_input(|details| details.cached_tokens),
-            cache_write: 0,
-            audio_input: of_input(|details| details.audio_tokens),
-            reasoning: of_output(|details| details.reasoning_tokens),
-            audio_output: of_output(|details| details.audio_tokens),
+        let of_input = counts.prompt_tokens_details.unwrap_or_default();
+        let of_output = counts.completion_tokens_details.unwrap_or_default();
+        let cached = of_input.cached_tokens.or(counts.prompt_cache_hit_tokens).or(counts.cached_tokens);
+        let written = of_input.cache_write_tokens.or(counts.cache_creation_input_tokens);
+        let mut usage = Self {
+            input: counts.prompt_tokens.unwrap_or(0),
+            output: counts.completion_tokens.unwrap_or(0),
+            cached_input: cached.unwrap_or(0),
+            cache_write: written.unwrap_or(0),
+            audio_input: of_input.audio_tokens.unwrap_or(0),
+            reasoning: of_output.reasoning_tokens.unwrap_or(0),
+            audio_output: of_output.audio_tokens.unwrap_or(0),
+        };
+        // xAI and Google count reasoning beside the completion: what the total has on top of both sides.
+        let beside = counts.total_tokens.unwrap_or(0).saturating_sub(usage.total());
+        let is_told = of_output.reasoning_tokens.is_some_and(|reasoning| reasoning == beside);
+        if beside > 0 && (is_told || (of_output.reasoning_tokens.is_none() && usage.cache_write == 0)) {
+            usage.output = usage.output.saturating_add(beside);
+            usage.reasoning = beside;
         }
+        usage
     }
+}
+
+/// Reads a usage object. None: it is none.
+pub(super) fn usage_of(value: &Value) -> Option<Usage> {
+    Counts::deserialize(value).ok().map(Usage::from)
 }
 
 #[derive(Deserialize)]
@@ -177,8 +204,8 @@ pub struct Told {
     pub usage: Option<Usage>,
 }
 
-/// Reads a whole 2xx answer. The error says why it is no answer: not JSON, or an error in disguise.
-pub fn read_answer(body: &[u8]) -> Result<Told, String> {
+/// Reads of a whole 2xx answer what is recorded. The error says why it is no answer: not JSON, or an error in disguise.
+pub fn told(body: &[u8]) -> Result<Told, String> {
     let answer: Answer<'_> = serde_json::from_slice(body)
         .map_err(|err| format!("the answer is not a JSON object: {}", place(&err)))?;
     if let Some(error) = answer.error.filter(|e| e.get() != "null") {
@@ -226,6 +253,8 @@ pub enum StreamEvent {
     PieceWithUsage(Told),
     /// The end of the answer.
     Done,
+    /// The end of the answer, which has token counts as well.
+    DoneWithUsage(Told),
     /// An error in the middle of the stream, with its code.
     Error(String),
     /// Not JSON where JSON is promised.
@@ -258,6 +287,22 @@ pub fn read_event(event: &[u8]) -> StreamEvent {
     let Some(counts) = answer.usage else { return StreamEvent::Piece };
     let told = Told { model: answer.model, usage: Some(counts.into()) };
     if empty { StreamEvent::UsageOnly(told) } else { StreamEvent::PieceWithUsage(told) }
+}
+
+/// Looks at the events of a stream that is forwarded as it is.
+#[derive(Debug, Default)]
+pub struct Observer;
+
+/// A look at a stream of this dialect that goes to callers as it is.
+pub fn observer() -> Observer {
+    Observer
+}
+
+impl Observer {
+    /// Looks at the next event.
+    pub fn look(&mut self, event: &[u8]) -> StreamEvent {
+        read_event(event)
+    }
 }
 
 /// The event that tells a caller that the answer broke off.
@@ -380,14 +425,71 @@ mod tests {
         let body = br#"{"model":"m-1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5,
             "prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":4}}}"#;
         let usage = Usage { input: 3, output: 5, cached_input: 2, reasoning: 4, ..Usage::default() };
-        assert_eq!(read_answer(body), Ok(Told { model: Some("m-1".into()), usage: Some(usage) }));
+        assert_eq!(told(body), Ok(Told { model: Some("m-1".into()), usage: Some(usage) }));
+    }
+
+    #[test]
+    fn counts_are_brought_to_one_algebra_whoever_counts() {
+        let usage = |value: Value| usage_of(&value).unwrap();
+        let plain = Usage { input: 10, output: 5, ..Usage::default() };
+        for (counts, expected) in [
+            (json!({ "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15 }), plain),
+            (json!({ "prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": null }), plain),
+            (
+                json!({ "prompt_tokens": 10, "completion_tokens": 5, "prompt_cache_hit_tokens": 4 }),
+                Usage { cached_input: 4, ..plain },
+            ),
+            (
+                json!({ "prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": 4 }),
+                Usage { cached_input: 4, ..plain },
+            ),
+            (
+                json!({
+                    "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15,
+                    "prompt_tokens_details": { "cached_tokens": 4, "cache_write_tokens": 3, "audio_tokens": 1 },
+                    "completion_tokens_details": { "reasoning_tokens": 2, "audio_tokens": 1 },
+                }),
+                Usage {
+                    cached_input: 4,
+                    cache_write: 3,
+                    audio_input: 1,
+                    reasoning: 2,
+                    audio_output: 1,
+                    ..plain
+                },
+            ),
+            // xAI: the total is prompt, completion and reasoning.
+            (
+                json!({
+                    "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 22,
+                    "completion_tokens_details": { "reasoning_tokens": 7 },
+                }),
+                Usage { input: 10, output: 12, reasoning: 7, ..Usage::default() },
+            ),
+            // Google's compatible API says nothing of thoughts but in the total.
+            (
+                json!({ "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 22 }),
+                Usage { input: 10, output: 12, reasoning: 7, ..Usage::default() },
+            ),
+            // A total that others count differently says nothing about reasoning.
+            (
+                json!({
+                    "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 22,
+                    "completion_tokens_details": { "reasoning_tokens": 1 },
+                }),
+                Usage { reasoning: 1, ..plain },
+            ),
+        ] {
+            assert_eq!(usage(counts.clone()), expected, "{counts}");
+        }
+        assert_eq!(usage_of(&json!("many")), None);
     }
 
     #[test]
     fn errors_in_disguise_are_no_answers() {
-        assert!(read_answer(br#"{"error":{"code":"overloaded"}}"#).unwrap_err().contains("overloaded"));
-        assert!(read_answer(b"<html>").unwrap_err().contains("not a JSON object"));
-        assert!(read_answer(br#"{"error":null,"choices":[]}"#).is_ok());
+        assert!(told(br#"{"error":{"code":"overloaded"}}"#).unwrap_err().contains("overloaded"));
+        assert!(told(b"<html>").unwrap_err().contains("not a JSON object"));
+        assert!(told(br#"{"error":null,"choices":[]}"#).is_ok());
     }
 
     #[test]

@@ -83,6 +83,15 @@ pub(super) fn audio_type(format: &str) -> String {
     }
 }
 
+/// OpenAI's `input_audio.format` of a media type.
+pub(super) fn audio_format(media_type: &str) -> Option<&str> {
+    match media_type.strip_prefix("audio/")? {
+        "mpeg" | "mp3" => Some("mp3"),
+        "wav" | "x-wav" | "wave" => Some("wav"),
+        other => Some(other),
+    }
+}
+
 /// A source as `data:…` or as its address. None: it has neither.
 pub(super) fn address(source: &Source) -> Option<String> {
     match source {

@@ -3,6 +3,9 @@
 mod dialect;
 mod shape;
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::{Map, Value};
 
 pub use dialect::{read_request, write_answer};

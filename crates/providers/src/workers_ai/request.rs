@@ -52,16 +52,7 @@ pub fn write_request(request: Request, target: &Target<'_>) -> Result<Written, A
         let written = draft.functions(tools, None, false)?;
         draft.put("tools", written);
     }
-    match tool_choice {
-        None => {}
-        Some(ToolChoice::Auto) => draft.put("tool_choice", "auto"),
-        Some(ToolChoice::None) => draft.put("tool_choice", "none"),
-        Some(ToolChoice::Required) => draft.put("tool_choice", "required"),
-        Some(ToolChoice::Function(name)) => {
-            draft.put("tool_choice", json!({ "type": "function", "function": { "name": name } }));
-        }
-        Some(ToolChoice::Native { .. }) => draft.lose("tool_choice"),
-    }
+    write_tool_choice(tool_choice, &mut draft);
     draft.lose_if(parallel_tool_calls == Some(false), "parallel_tool_calls");
     draft.put_some("response_format", response_format.and_then(format));
     draft.put_some("max_tokens", max_tokens);
@@ -83,6 +74,19 @@ pub fn write_request(request: Request, target: &Target<'_>) -> Result<Written, A
     draft.lose_if(modalities.iter().any(|kind| kind != "text"), "modalities");
     draft.lose_if(audio.is_some(), "audio");
     Ok(draft.finish(own, unknown))
+}
+
+fn write_tool_choice(tool_choice: Option<ToolChoice>, draft: &mut Draft) {
+    match tool_choice {
+        None => {}
+        Some(ToolChoice::Auto) => draft.put("tool_choice", "auto"),
+        Some(ToolChoice::None) => draft.put("tool_choice", "none"),
+        Some(ToolChoice::Required) => draft.put("tool_choice", "required"),
+        Some(ToolChoice::Function(name)) => {
+            draft.put("tool_choice", json!({ "type": "function", "function": { "name": name } }));
+        }
+        Some(ToolChoice::Native { .. }) => draft.lose("tool_choice"),
+    }
 }
 
 fn format(format: ResponseFormat) -> Option<Value> {
@@ -120,7 +124,7 @@ fn write_messages(
     let mut written = Vec::with_capacity(messages.len());
     for (i, Message { role, name, parts }) in messages.into_iter().enumerate() {
         let path = format!("messages[{i}]");
-        let turn = TakeApart { draft, target, dialect: None }.turn(parts, &path)?;
+        let turn = TakeApart { draft, target, dialect: None }.turn(role, parts, &path)?;
         let mut message = Map::new();
         let role = match role {
             Role::System | Role::Developer => "system",

@@ -70,6 +70,10 @@ fn common() -> BoxedStrategy<Entries> {
         maybe("request_timeout", prop_oneof![(100u64..99_999).prop_map(|n| json!(n)), Just(json!("1.5m"))]),
         maybe("forward_headers", Just(json!(["X-Tenant", "authorization"]))),
         maybe("strict_open_ai_compliance", any::<bool>().prop_map(Value::from)),
+        maybe(
+            "unsupported_params",
+            prop::sample::select(vec!["drop", "warn", "reject"]).prop_map(Value::from),
+        ),
         maybe("weight", prop_oneof![(1u32..9).prop_map(|n| json!(n)), (0.1..9.0f64).prop_map(|n| json!(n))]),
     ])
 }

@@ -79,7 +79,7 @@ pub(crate) fn read<'r>(
     let ask = move || match operation {
         Operation::Chat => chat::ask(&body, flavour),
         Operation::Completions => completions::ask(&body),
-        Operation::Embeddings => embeddings::ask(&body),
+        _ => embeddings::ask(&body),
     };
     Ok(Understood { model, ask: Box::new(ask) })
 }

@@ -47,7 +47,7 @@ fn request(attempt: &Try, settings: &Settings) -> anyhow::Result<Request> {
     let operation: Operation = attempt.operation.parse()?;
     let body = body(attempt.request.as_deref(), operation)?;
     let text = body.to_string();
-    let facts = Facts::read(operation, text.as_bytes()).context("the request's body")?;
+    let facts = Facts::read(operation, None, text.as_bytes()).context("the request's body")?;
     let timeout = match &attempt.timeout {
         Some(text) => domain::time::parse_duration(text).context("--timeout")?,
         None => settings.deadlines.interactive,
@@ -76,11 +76,13 @@ fn request(attempt: &Try, settings: &Settings) -> anyhow::Result<Request> {
 fn body(file: Option<&Path>, operation: Operation) -> anyhow::Result<Value> {
     let Some(file) = file else {
         return Ok(match operation {
-            Operation::Chat => {
+            Operation::Chat | Operation::Messages | Operation::CountTokens => {
                 json!({ "model": "any", "messages": [{ "role": "user", "content": "hello" }] })
             }
             Operation::Completions => json!({ "model": "any", "prompt": "hello" }),
-            Operation::Embeddings => json!({ "model": "any", "input": "hello" }),
+            Operation::Rerank => json!({ "model": "any", "query": "hello", "documents": ["hello"] }),
+            Operation::Images => json!({ "model": "any", "prompt": "hello" }),
+            _ => json!({ "model": "any", "input": "hello" }),
         });
     };
     let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;

@@ -186,7 +186,8 @@ x-bad = "a\nb"
             "pointsman.toml:3:12: `grok` is not in the catalogue: add its base_url (did you mean `groq`?)",
             "pointsman.toml:5:1: with more than one provider, say which one answers: \
              add for example `route = { provider = \"groq\" }`",
-            "pointsman.toml:6:10: `providers.openai.format` is `soap`, but the formats spoken are: openai",
+            "pointsman.toml:6:10: `providers.openai.format`: unknown value `soap`; known here: openai, anthropic, \
+             gemini, bedrock, cohere, ollama, workers-ai",
             "pointsman.toml:7:15: `providers.openai.auth_header` is not the name of a header",
             "pointsman.toml:8:15: `providers.openai.concurrency` has to be 1 or more",
             "pointsman.toml:9:19: `providers.openai.connect_timeout` has to be longer than `0s`",

@@ -24,7 +24,7 @@ pub fn write_answer(answer: &Answer, about: &About<'_>) -> Vec<u8> {
 }
 
 /// The fields that say what an answer is.
-pub(super) fn head(answer: &Answer, about: &About<'_>, object: &str) -> Map<String, Value> {
+pub(in crate::openai) fn head(answer: &Answer, about: &About<'_>, object: &str) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("id".into(), answer.id.as_deref().unwrap_or(about.id).into());
     body.insert("object".into(), object.into());
@@ -35,7 +35,11 @@ pub(super) fn head(answer: &Answer, about: &About<'_>, object: &str) -> Map<Stri
 }
 
 /// Adds an answer's further fields, unless they are hidden or of a name that we write.
-pub(super) fn extra_fields(extra: &Map<String, Value>, strict: bool, body: &mut Map<String, Value>) {
+pub(in crate::openai) fn extra_fields(
+    extra: &Map<String, Value>,
+    strict: bool,
+    body: &mut Map<String, Value>,
+) {
     for (name, value) in extra {
         if !body.contains_key(name) && (!strict || EXTRA.contains(&name.as_str())) {
             body.insert(name.clone(), value.clone());
@@ -44,7 +48,7 @@ pub(super) fn extra_fields(extra: &Map<String, Value>, strict: bool, body: &mut 
 }
 
 /// The finish reason to show.
-pub(super) fn finish_reason<'a>(finish: &'a crate::chat::Finish, about: &About<'_>) -> &'a str {
+pub(in crate::openai) fn finish_reason<'a>(finish: &'a crate::chat::Finish, about: &About<'_>) -> &'a str {
     match &finish.raw {
         Some(raw) if !about.strict && !raw.is_empty() => raw,
         _ => finish.reason.openai(),
@@ -130,10 +134,12 @@ impl Said {
                 self.audio =
                     Some(json!({ "id": id, "data": data, "expires_at": about.now, "transcript": "" }));
             }
-            PartKind::Native { dialect: Dialect::OpenAi, value } if value.get("type").is_some() => {
+            PartKind::Native { dialect: Dialect::OpenAi, value } if is_custom_call(value) => {
                 self.calls.push(value.clone());
             }
-            PartKind::Native { dialect: Dialect::OpenAi, value } => self.audio = value.get("audio").cloned(),
+            PartKind::Native { dialect: Dialect::OpenAi, value } if value.get("audio").is_some() => {
+                self.audio = value.get("audio").cloned();
+            }
             PartKind::Native { value, .. } => self.blocks.push(value.clone()),
             PartKind::Document { source, .. } | PartKind::Video { source } | PartKind::Audio { source } => {
                 if let Some(url) = media::address(source) {
@@ -159,8 +165,13 @@ impl Said {
     }
 }
 
+/// Whether this is a call of a tool that takes text instead of arguments.
+pub(super) fn is_custom_call(value: &Value) -> bool {
+    value.get("type").and_then(Value::as_str) == Some("custom")
+}
+
 /// A call in a whole answer or a request.
-pub(super) fn tool_call(id: &str, name: &str, arguments: &str, signature: Option<&str>) -> Value {
+pub(in crate::openai) fn tool_call(id: &str, name: &str, arguments: &str, signature: Option<&str>) -> Value {
     // A tool without arguments is called with an empty object.
     let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
     let mut call =
@@ -190,7 +201,7 @@ pub(super) fn annotation(citation: &Value, start: usize, end: usize) -> Option<V
 }
 
 /// OpenAI's usage object, with Portkey's further counts where the provider's cache was used.
-pub(super) fn usage_value(usage: &Usage) -> Value {
+pub(in crate::openai) fn usage_value(usage: &Usage) -> Value {
     let mut input = json!({ "cached_tokens": usage.cached_input, "audio_tokens": usage.audio_input });
     if usage.cache_write > 0 {
         input["cache_write_tokens"] = usage.cache_write.into();

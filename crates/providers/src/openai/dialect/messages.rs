@@ -51,7 +51,7 @@ fn message(
         }
     };
     let name = fields.string("name")?;
-    let cache = parts::cache(&mut fields)?;
+    let cache = parts::cache(&mut fields, dropped)?;
     let (name, mut parts) = match role {
         Role::Assistant => (name, assistant(n, &mut fields, legacy, dropped)?),
         Role::Tool if word == "function" => (None, vec![function(&mut fields, name, legacy, dropped)?]),
@@ -144,7 +144,7 @@ fn call(value: Value, at: String, dropped: &mut Vec<String>) -> Result<Part, Api
     let mut function = fields
         .object("function")?
         .ok_or_else(|| fields.missing("function", "give its `name` and `arguments`"))?;
-    let cache = parts::cache(&mut fields)?;
+    let cache = parts::cache(&mut fields, dropped)?;
     // The index of a streamed call, which some clients leave in.
     fields.take("index");
     let name = function.required("name", "name the function")?;

@@ -11,5 +11,7 @@ mod stream;
 mod tools;
 
 pub use answer::write_answer;
+pub(super) use answer::{extra_fields, finish_reason, head, tool_call, usage_value};
 pub use request::read_request;
+pub(super) use request::{common, leftover};
 pub use stream::Writer;

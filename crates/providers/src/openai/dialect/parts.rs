@@ -49,16 +49,21 @@ fn tool_use(mut fields: Fields, dropped: &mut Vec<String>) -> Result<Part, ApiEr
     let id = fields.required("id", "give the call's id")?;
     let name = fields.required("name", "name the tool")?;
     let arguments = fields.take("input").map(|input| input.to_string()).unwrap_or_default();
-    let cache = cache(&mut fields)?;
+    let cache = cache(&mut fields, dropped)?;
     fields.report(dropped);
     Ok(Part { kind: PartKind::ToolCall { id, name, arguments, signature: None }, cache })
 }
 
 /// A part's mark for the provider's cache: Anthropic's `cache_control` or OpenAI's `prompt_cache_breakpoint`.
-pub(super) fn cache(fields: &mut Fields) -> Result<Option<Cache>, ApiError> {
+pub(super) fn cache(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Option<Cache>, ApiError> {
     let older = fields.object("cache_control")?;
     let Some(mut mark) = fields.object("prompt_cache_breakpoint")?.or(older) else { return Ok(None) };
-    Ok(Some(Cache { ttl: mark.string("ttl")? }))
+    let ttl = mark.string("ttl")?;
+    // There is one kind of mark: Anthropic's `ephemeral`, OpenAI's `explicit`.
+    mark.take("type");
+    mark.take("mode");
+    mark.report(dropped);
+    Ok(Some(Cache { ttl }))
 }
 
 fn part(mut fields: Fields, dropped: &mut Vec<String>) -> Result<Part, ApiError> {
@@ -88,7 +93,7 @@ fn part(mut fields: Fields, dropped: &mut Vec<String>) -> Result<Part, ApiError>
             return Err(wrong(&fields.path("type"), "invalid_value", words));
         }
     };
-    let cache = cache(&mut fields)?;
+    let cache = cache(&mut fields, dropped)?;
     fields.report(dropped);
     Ok(Part { kind, cache })
 }
@@ -119,8 +124,14 @@ fn image(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<PartKind, Api
     let source = media::source(url, &path)?;
     let Source::Base64 { media_type, .. } = &source else { return Ok(PartKind::Image { source, detail }) };
     let media_type = media_type.clone();
-    match media::by_type(&media_type, source) {
-        Ok(PartKind::Image { source, .. }) => Ok(PartKind::Image { source, detail }),
+    let kind = media::by_type(&media_type, source);
+    if let Ok(PartKind::Image { source, .. }) = kind {
+        return Ok(PartKind::Image { source, detail });
+    }
+    if detail.is_some() {
+        dropped.push(fields.path("image_url.detail"));
+    }
+    match kind {
         Ok(other) => Ok(other),
         // Portkey's callers send PDF files this way.
         Err(source) if media_type == "application/pdf" || media_type.starts_with("text/") => {
@@ -164,16 +175,22 @@ fn file(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<PartKind, ApiE
             return Err(wrong(&path, "invalid_value", "is given beside `file_id` or `file_url`: give one"));
         }
     };
-    file.report(dropped);
     let media_type = match &source {
         Source::Base64 { media_type, .. } => Some(media_type.clone()),
-        _ => mime_type,
+        _ => mime_type.clone(),
     };
-    let document = |source| PartKind::Document { source, name };
-    Ok(match media_type {
-        Some(media_type) => media::by_type(&media_type, source).unwrap_or_else(document),
-        None => document(source),
-    })
+    let kind = match media_type {
+        Some(media_type) => media::by_type(&media_type, source),
+        None => Err(source),
+    };
+    // Only documents have names, and only bytes that are here have a type of their own.
+    match (&kind, name.is_some(), mime_type.is_some()) {
+        (Ok(_), true, _) => dropped.push(file.path("filename")),
+        (Err(Source::Url(_) | Source::File(_)), _, true) => dropped.push(file.path("mime_type")),
+        _ => {}
+    }
+    file.report(dropped);
+    Ok(kind.unwrap_or_else(|source| PartKind::Document { source, name }))
 }
 
 fn file_data(

@@ -52,7 +52,7 @@ pub fn read_request(body: &[u8]) -> Result<Request, ApiError> {
 }
 
 /// What text completions have as well.
-pub(super) fn common(fields: &mut Fields, request: &mut Request) -> Result<(), ApiError> {
+pub(in crate::openai) fn common(fields: &mut Fields, request: &mut Request) -> Result<(), ApiError> {
     request.model = fields.required("model", "name the model at the provider")?;
     request.max_tokens = fields.whole("max_tokens", 1)?;
     request.temperature = fields.number("temperature")?;
@@ -77,7 +77,7 @@ pub(super) fn common(fields: &mut Fields, request: &mut Request) -> Result<(), A
 }
 
 /// Sorts what is left into the dialect's own fields and those meant for the provider.
-pub(super) fn leftover(fields: Fields, request: &mut Request) {
+pub(in crate::openai) fn leftover(fields: Fields, request: &mut Request) {
     for (name, value) in fields.into_map() {
         if !OWN.contains(&name.as_str()) {
             request.unknown.insert(name, value);

@@ -6,7 +6,7 @@ use domain::Usage;
 use serde_json::{Map, Value, json};
 
 use super::super::error::write_error;
-use super::answer::{annotation, extra_fields, finish_reason, head, usage_value};
+use super::answer::{annotation, extra_fields, finish_reason, head, is_custom_call, usage_value};
 use crate::chat::{About, Answer, Block, Delta, Dialect, Event, Finish, WriteEvents};
 
 /// Writes `chat.completion.chunk`s, the token counts if they were asked for, and `[DONE]`.
@@ -127,7 +127,10 @@ impl Writer {
                 let call = json!({ "index": next, "id": id, "type": "function", "function": function });
                 (Kind::Call { index: next, has_arguments: false }, Some(json!({ "tool_calls": [call] })))
             }
-            Block::Native { dialect: Dialect::OpenAi, value } => {
+            Block::Native { dialect: Dialect::OpenAi, value } if is_picture(value) => {
+                (Kind::Whole, Some(json!({ "images": [value] })))
+            }
+            Block::Native { dialect: Dialect::OpenAi, value } if is_custom_call(value) => {
                 let mut call = value.clone();
                 if let Value::Object(call) = &mut call {
                     call.insert("index".into(), next.into());
@@ -231,6 +234,10 @@ impl Writer {
 /// A piece of Portkey's `content_blocks`, unless they are hidden.
 fn shown(strict: bool, block: u32, delta: Value) -> Option<Value> {
     (!strict).then(|| json!({ "content_blocks": [{ "index": block, "delta": delta }] }))
+}
+
+fn is_picture(value: &Value) -> bool {
+    value.get("type").and_then(Value::as_str) == Some("image_url")
 }
 
 fn put(value: &Value, out: &mut Vec<u8>) {

@@ -31,7 +31,7 @@ fn tool(value: Value, at: String, dropped: &mut Vec<String>) -> Result<Tool, Api
         .object("function")?
         .ok_or_else(|| fields.missing("function", "give its `name`, `description` and `parameters`"))?;
     let mut function = self::function(function, dropped)?;
-    if let Some(cache) = parts::cache(&mut fields)? {
+    if let Some(cache) = parts::cache(&mut fields, dropped)? {
         function.cache = Some(cache);
     }
     fields.report(dropped);
@@ -78,7 +78,7 @@ fn function(mut fields: Fields, dropped: &mut Vec<String>) -> Result<Function, A
     }
     let description = fields.string("description")?;
     let strict = fields.flag("strict")?;
-    let cache = parts::cache(&mut fields)?;
+    let cache = parts::cache(&mut fields, dropped)?;
     let parameters = fields.take("parameters");
     if let Some(schema) = &parameters {
         check_schema(schema, &fields.path("parameters"))?;

@@ -1,3 +1,8 @@
-//! Tests of the dialect.
+//! Tests of the dialect and of the format.
 
+mod answers;
+mod completions;
+mod laws;
 mod requests;
+mod streams;
+mod written;

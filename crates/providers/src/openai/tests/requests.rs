@@ -249,6 +249,34 @@ fn fields_go_where_they_belong() {
 }
 
 #[test]
+fn what_is_not_kept_of_a_part_is_reported() {
+    let pdf = "data:application/pdf;base64,aGk=";
+    for (sent, dropped) in [
+        (json!({ "type": "text", "text": "a", "x": 1, "y": null, "z": [] }), "x"),
+        (json!({ "type": "image_url", "image_url": { "url": pdf, "detail": "low" } }), "image_url.detail"),
+        (json!({ "type": "image_url", "image_url": { "url": "https://a/b", "x": 1 } }), "image_url.x"),
+        (
+            json!({ "type": "file", "file": { "file_url": "https://a/b", "mime_type": "application/pdf" } }),
+            "file.mime_type",
+        ),
+        (
+            json!({ "type": "file", "file": { "file_data": "data:image/png;base64,aGk=", "filename": "a" } }),
+            "file.filename",
+        ),
+        (
+            json!({ "type": "text", "text": "a", "cache_control": { "type": "ephemeral", "scope": "x" } }),
+            "cache_control.scope",
+        ),
+    ] {
+        assert_eq!(
+            read(&part(sent.clone())).dropped,
+            [format!("messages[0].content[0].{dropped}")],
+            "{sent}"
+        );
+    }
+}
+
+#[test]
 fn mistakes_are_refused_with_their_place() {
     let tools = |parameters: Value| {
         with(

@@ -1,0 +1,195 @@
+//! Errors in Anthropic's shape: `{"type":"error","error":{"type","message"},"request_id"}`.
+
+use domain::ApiError;
+use serde_json::{Map, Value, json};
+
+use crate::chat::ProviderError;
+
+/// Longest part of an unknown error body that is kept, in bytes.
+const QUOTED: usize = 4096;
+
+/// Anthropic's families of errors, and the status that each comes with.
+///
+/// Source: "Errors" on platform.claude.com.
+const KINDS: [(u16, &str); 11] = [
+    (400, "invalid_request_error"),
+    (401, "authentication_error"),
+    (402, "billing_error"),
+    (403, "permission_error"),
+    (404, "not_found_error"),
+    (408, "timeout_error"),
+    (413, "request_too_large"),
+    (429, "rate_limit_error"),
+    (500, "api_error"),
+    (504, "timeout_error"),
+    (529, "overloaded_error"),
+];
+
+/// The family for a status.
+fn kind_of(status: u16) -> &'static str {
+    let exact = KINDS.iter().find(|(known, _)| *known == status).map(|(_, kind)| *kind);
+    exact.unwrap_or(if (400..500).contains(&status) { "invalid_request_error" } else { "api_error" })
+}
+
+/// The status for a family.
+fn status_of(kind: &str) -> Option<u16> {
+    KINDS.iter().rev().find(|(_, known)| *known == kind).map(|(status, _)| *status)
+}
+
+/// The body for a provider's error. Its name comes in front of its words; code, field and request id are kept, and so
+/// is a family of errors that Anthropic does not have, as `provider_type`.
+pub fn write_error(error: &ProviderError, status: u16, provider: &str) -> Vec<u8> {
+    document(error, status, provider).to_string().into_bytes()
+}
+
+/// The event for an error in the middle of a stream.
+pub(super) fn event(error: &ProviderError, provider: &str) -> Vec<u8> {
+    let status = error.status.or_else(|| error.kind.as_deref().and_then(status_of)).unwrap_or(500);
+    format!("event: error\ndata: {}\n\n", document(error, status, provider)).into_bytes()
+}
+
+fn document(error: &ProviderError, status: u16, provider: &str) -> Value {
+    let ProviderError { message, kind, code, param, request_id, status: _ } = error;
+    let known = kind.as_deref().filter(|kind| status_of(kind).is_some());
+    let mut inner = Map::new();
+    inner.insert("type".to_owned(), known.unwrap_or_else(|| kind_of(status)).into());
+    inner.insert("message".to_owned(), format!("{provider} error: {message}").into());
+    if let (Some(kind), None) = (kind, known) {
+        inner.insert("provider_type".to_owned(), kind.as_str().into());
+    }
+    if let Some(code) = code {
+        inner.insert("code".to_owned(), code.as_str().into());
+    }
+    if let Some(param) = param {
+        inner.insert("param".to_owned(), param.as_str().into());
+    }
+    json!({ "type": "error", "error": inner, "request_id": request_id })
+}
+
+/// The body for an error of ours.
+pub fn own_error(err: &ApiError) -> Vec<u8> {
+    let mut inner = Map::new();
+    inner.insert("type".to_owned(), kind_of(err.status).into());
+    inner.insert("message".to_owned(), err.message.as_str().into());
+    if let Some(param) = &err.param {
+        inner.insert("param".to_owned(), param.as_ref().into());
+    }
+    if let Some(code) = &err.code {
+        inner.insert("code".to_owned(), code.as_str().into());
+    }
+    json!({ "type": "error", "error": inner }).to_string().into_bytes()
+}
+
+/// Reads an error answer, Anthropic's or one of the shapes that gateways and clouds in front of it use.
+pub fn read_error(body: &[u8]) -> ProviderError {
+    let document = serde_json::from_slice::<Value>(body).ok();
+    document.as_ref().and_then(error_of).unwrap_or_else(|| ProviderError {
+        message: String::from_utf8_lossy(&body[..body.len().min(QUOTED)]).into_owned(),
+        ..ProviderError::default()
+    })
+}
+
+/// The error in a JSON document, if there is one.
+pub(super) fn error_of(document: &Value) -> Option<ProviderError> {
+    let word = |value: Option<&Value>| match value? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let request_id = word(document.get("request_id"));
+    let error = match document.get("error") {
+        Some(Value::String(message)) => {
+            return Some(ProviderError { message: message.clone(), request_id, ..ProviderError::default() });
+        }
+        Some(error @ Value::Object(_)) => error,
+        _ => document,
+    };
+    let kind = word(error.get("type")).filter(|kind| kind != "error");
+    let status = kind.as_deref().and_then(status_of);
+    Some(ProviderError {
+        message: word(error.get("message"))?,
+        code: word(error.pointer("/details/error_code")).or_else(|| word(error.get("code"))),
+        param: word(error.get("param")),
+        kind,
+        request_id,
+        status,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(body: Vec<u8>) -> Value {
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    #[test]
+    fn anthropics_errors_are_read_and_written_back() {
+        let body = br#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"req_1"}"#;
+        let error = read_error(body);
+        let expected = ProviderError {
+            message: "Overloaded".into(),
+            kind: Some("overloaded_error".into()),
+            request_id: Some("req_1".into()),
+            status: Some(529),
+            ..ProviderError::default()
+        };
+        assert_eq!(error, expected);
+        let written = json!({
+            "type": "error", "request_id": "req_1",
+            "error": {"type": "overloaded_error", "message": "anthropic error: Overloaded"},
+        });
+        assert_eq!(value(write_error(&error, 529, "anthropic")), written);
+    }
+
+    #[test]
+    fn other_families_are_told_by_the_status_and_kept() {
+        let error = ProviderError {
+            message: "slow down".into(),
+            kind: Some("insufficient_quota".into()),
+            code: Some("429".into()),
+            param: Some("model".into()),
+            ..ProviderError::default()
+        };
+        let written = json!({
+            "type": "error", "request_id": null,
+            "error": {
+                "type": "rate_limit_error", "message": "groq error: slow down",
+                "provider_type": "insufficient_quota", "code": "429", "param": "model",
+            },
+        });
+        assert_eq!(value(write_error(&error, 429, "groq")), written);
+    }
+
+    #[test]
+    fn every_status_has_a_family() {
+        for (status, kind) in [
+            (400, "invalid_request_error"),
+            (401, "authentication_error"),
+            (403, "permission_error"),
+            (404, "not_found_error"),
+            (413, "request_too_large"),
+            (422, "invalid_request_error"),
+            (429, "rate_limit_error"),
+            (500, "api_error"),
+            (503, "api_error"),
+            (504, "timeout_error"),
+            (529, "overloaded_error"),
+        ] {
+            let err = ApiError::new(status, "some_code", "no").with_param("messages");
+            let error = json!({"type": kind, "message": "no", "param": "messages", "code": "some_code"});
+            assert_eq!(value(own_error(&err)), json!({"type": "error", "error": error}), "{status}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_known_shape_is_quoted_up_to_a_limit() {
+        assert_eq!(read_error(b"<html>bad gateway").message, "<html>bad gateway");
+        assert_eq!(read_error(&[b'x'; 2 * QUOTED]).message.len(), QUOTED);
+        assert_eq!(read_error(br#"{"message":"no such model"}"#).message, "no such model");
+        assert_eq!(read_error(br#"{"error":"denied"}"#).message, "denied");
+        let details = br#"{"type":"error","error":{"type":"invalid_request_error","message":"m","details":{"error_code":"x"}}}"#;
+        assert_eq!(read_error(details).code.as_deref(), Some("x"));
+    }
+}

@@ -1,0 +1,250 @@
+//! Content blocks of callers.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use domain::ApiError;
+use serde_json::Value;
+
+use super::super::fields::{Fields, missing, refused, unknown_word, wrong};
+use crate::chat::{Cache, Dialect, Part, PartKind, Source};
+
+/// A text, or a list of blocks.
+pub(super) fn content(value: Value, path: &str, dropped: &mut Vec<String>) -> Result<Vec<Part>, ApiError> {
+    match value {
+        Value::String(text) => Ok(vec![Part::text(text)]),
+        Value::Array(list) => {
+            let mut parts = Vec::with_capacity(list.len());
+            for (index, value) in list.into_iter().enumerate() {
+                block(value, format!("{path}[{index}]"), Place::Turn, &mut parts, dropped)?;
+            }
+            Ok(parts)
+        }
+        other => Err(wrong(path, &other, "a string or a list of content blocks")),
+    }
+}
+
+/// Where a block is: what may be in it depends on it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Turn,
+    /// In a result or a document, which hold no results and no documents of blocks themselves.
+    Inside,
+}
+
+/// Adds the parts that a block says; most say one. Blocks that only Anthropic has are kept whole.
+fn block(
+    value: Value,
+    path: String,
+    place: Place,
+    parts: &mut Vec<Part>,
+    dropped: &mut Vec<String>,
+) -> Result<(), ApiError> {
+    let kind = match value.get("type") {
+        Some(Value::String(kind)) => kind.clone(),
+        Some(other) => return Err(wrong(&format!("{path}.type"), other, "a string")),
+        None if value.is_object() => return Err(missing(&format!("{path}.type"))),
+        None => return Err(wrong(&path, &value, "a content block")),
+    };
+    let read = match (kind.as_str(), place) {
+        ("text", _) => text,
+        ("image", _) => image,
+        ("document", _) => return document(value, path, place, parts, dropped),
+        ("search_result", _) => search_result,
+        ("thinking", Place::Turn) => thinking,
+        ("redacted_thinking", Place::Turn) => redacted_thinking,
+        ("tool_use", Place::Turn) => tool_use,
+        ("tool_result", Place::Turn) => tool_result,
+        ("tool_result" | "tool_use" | "thinking" | "redacted_thinking", Place::Inside) => {
+            let message = format!("`{path}` is a `{kind}` block, which cannot be inside another block");
+            return Err(refused(&path, "invalid_value", message));
+        }
+        _ => {
+            parts.push(Part::new(PartKind::Native { dialect: Dialect::Anthropic, value }));
+            return Ok(());
+        }
+    };
+    let mut fields = Fields::of(value, path)?;
+    fields.take("type");
+    let cache = cache(&mut fields, dropped)?;
+    let kind = read(&mut fields, dropped)?;
+    fields.report(dropped);
+    parts.push(Part { kind, cache });
+    Ok(())
+}
+
+/// A `cache_control` mark.
+pub(super) fn cache(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Option<Cache>, ApiError> {
+    let Some(mut mark) = fields.object("cache_control")? else { return Ok(None) };
+    let kind = mark.need("type", Fields::text)?;
+    if kind != "ephemeral" {
+        return Err(unknown_word(&mark.at("type"), &kind, "`ephemeral`"));
+    }
+    let ttl = mark.text("ttl")?;
+    mark.report(dropped);
+    Ok(Some(Cache { ttl }))
+}
+
+fn text(fields: &mut Fields, _: &mut Vec<String>) -> Result<PartKind, ApiError> {
+    let text = fields.need("text", Fields::text)?;
+    Ok(PartKind::Text { text, citations: fields.list("citations")?.unwrap_or_default() })
+}
+
+fn image(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<PartKind, ApiError> {
+    let mut source = fields.need("source", Fields::object)?;
+    let kind = source.need("type", Fields::text)?;
+    let found = match kind.as_str() {
+        "base64" => base64(&mut source)?,
+        "url" => Source::Url(source.need("url", Fields::text)?),
+        "file" => Source::File(source.need("file_id", Fields::text)?),
+        _ => return Err(unknown_word(&source.at("type"), &kind, "`base64`, `url`, `file`")),
+    };
+    source.report(dropped);
+    Ok(PartKind::Image { source: found, detail: None })
+}
+
+/// A document. One of blocks becomes one of their texts; pictures in it become parts behind it.
+fn document(
+    value: Value,
+    path: String,
+    place: Place,
+    parts: &mut Vec<Part>,
+    dropped: &mut Vec<String>,
+) -> Result<(), ApiError> {
+    let mut fields = Fields::of(value, path)?;
+    fields.take("type");
+    let cache = cache(&mut fields, dropped)?;
+    let name = fields.text("title")?;
+    cites(&mut fields, dropped)?;
+    let mut source = fields.need("source", Fields::object)?;
+    let kind = source.need("type", Fields::text)?;
+    let mut pictures = Vec::new();
+    let found = match (kind.as_str(), place) {
+        ("base64", _) => base64(&mut source)?,
+        ("url", _) => Source::Url(source.need("url", Fields::text)?),
+        ("file", _) => Source::File(source.need("file_id", Fields::text)?),
+        ("text", _) => {
+            source.take("media_type");
+            Source::Text(source.need("data", Fields::text)?)
+        }
+        ("content", _) => {
+            let inner = source.take("content").ok_or_else(|| missing(&source.at("content")))?;
+            let inner = inside(inner, &source.at("content"), dropped)?;
+            let (texts, rest): (Vec<Part>, Vec<Part>) =
+                inner.into_iter().partition(|part| matches!(part.kind, PartKind::Text { .. }));
+            pictures = rest;
+            Source::Text(joined(&texts))
+        }
+        _ => {
+            let known = "`base64`, `url`, `file`, `text`, `content`";
+            return Err(unknown_word(&source.at("type"), &kind, known));
+        }
+    };
+    source.report(dropped);
+    fields.report(dropped);
+    let only_pictures = !pictures.is_empty() && matches!(&found, Source::Text(text) if text.is_empty());
+    if !only_pictures {
+        parts.push(Part::new(PartKind::Document { source: found, name }));
+    }
+    parts.extend(pictures);
+    if let Some(last) = parts.last_mut().filter(|_| cache.is_some()) {
+        last.cache = cache;
+    }
+    Ok(())
+}
+
+/// Whether the model is to cite a document: a wish that chats have no place for.
+fn cites(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<(), ApiError> {
+    if let Some(mut citations) = fields.object("citations")? {
+        if citations.flag("enabled")? == Some(true) {
+            dropped.push(citations.path().to_owned());
+        }
+        citations.report(dropped);
+    }
+    Ok(())
+}
+
+/// A search result: a text with its title and where it was found.
+fn search_result(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<PartKind, ApiError> {
+    let (title, source) = (fields.need("title", Fields::text)?, fields.need("source", Fields::text)?);
+    cites(fields, dropped)?;
+    let content = fields.take("content").ok_or_else(|| missing(&fields.at("content")))?;
+    let parts = inside(content, &fields.at("content"), dropped)?;
+    let name = Some(format!("{title} ({source})"));
+    Ok(PartKind::Document { source: Source::Text(joined(&parts)), name })
+}
+
+fn thinking(fields: &mut Fields, _: &mut Vec<String>) -> Result<PartKind, ApiError> {
+    let text = fields.need("thinking", Fields::text)?;
+    Ok(PartKind::Thinking { text, signature: fields.text("signature")?.filter(|seal| !seal.is_empty()) })
+}
+
+fn redacted_thinking(fields: &mut Fields, _: &mut Vec<String>) -> Result<PartKind, ApiError> {
+    Ok(PartKind::RedactedThinking { data: fields.need("data", Fields::text)? })
+}
+
+fn tool_use(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<PartKind, ApiError> {
+    let (id, name) = (fields.need("id", Fields::text)?, fields.need("name", Fields::text)?);
+    if name.is_empty() {
+        let path = fields.at("name");
+        return Err(refused(&path, "invalid_value", format!("`{path}` is empty; write the tool's name")));
+    }
+    let input = match fields.take("input") {
+        None => return Err(missing(&fields.at("input"))),
+        Some(input @ Value::Object(_)) => input.to_string(),
+        Some(other) => return Err(wrong(&fields.at("input"), &other, "an object")),
+    };
+    // A call by the model itself is what every dialect means.
+    if let Some(mut caller) = fields.object("caller")?
+        && caller.text("type")?.is_some_and(|kind| kind != "direct")
+    {
+        dropped.push(caller.path().to_owned());
+    }
+    let signature = fields.text("thought_signature")?;
+    Ok(PartKind::ToolCall { id, name, arguments: input, signature })
+}
+
+fn tool_result(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<PartKind, ApiError> {
+    let id = fields.need("tool_use_id", Fields::text)?;
+    let is_error = fields.flag("is_error")?.unwrap_or(false);
+    let path = fields.at("content");
+    let parts = match fields.take("content") {
+        None => Vec::new(),
+        Some(content) => inside(content, &path, dropped)?,
+    };
+    Ok(PartKind::ToolResult { id, name: None, parts, is_error })
+}
+
+/// Content of a result or a document.
+fn inside(value: Value, path: &str, dropped: &mut Vec<String>) -> Result<Vec<Part>, ApiError> {
+    let list = match value {
+        Value::String(text) => return Ok(vec![Part::text(text)]),
+        Value::Array(list) => list,
+        other => return Err(wrong(path, &other, "a string or a list of content blocks")),
+    };
+    let mut parts = Vec::with_capacity(list.len());
+    for (index, value) in list.into_iter().enumerate() {
+        block(value, format!("{path}[{index}]"), Place::Inside, &mut parts, dropped)?;
+    }
+    Ok(parts)
+}
+
+/// The texts of parts, a line each.
+fn joined(parts: &[Part]) -> String {
+    let texts = parts.iter().filter_map(|part| match &part.kind {
+        PartKind::Text { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+fn base64(source: &mut Fields) -> Result<Source, ApiError> {
+    let media_type = source.need("media_type", Fields::text)?;
+    let data = source.need("data", Fields::text)?;
+    if STANDARD.decode(&data).is_err() {
+        let path = source.at("data");
+        let message =
+            format!("`{path}` is not base64; write the file's bytes in base64, without line breaks");
+        return Err(refused(&path, "invalid_base64", message));
+    }
+    Ok(Source::Base64 { media_type, data })
+}

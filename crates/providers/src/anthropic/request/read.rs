@@ -1,0 +1,137 @@
+//! Requests of callers who speak Messages.
+
+use domain::ApiError;
+use serde_json::Value;
+
+use super::super::fields::{Fields, missing, refused, unknown_word, wrong};
+use super::{OWN, blocks, settings};
+use crate::chat::{Message, Part, PartKind, Request, Role};
+
+/// Reads a request. What a chat has no place for is kept: in `own` if Anthropic defines it, in `unknown` if it does
+/// not, in `dropped` by its path if it is part of a message or a tool.
+///
+/// Source: "Create a Message" in the API reference on platform.claude.com.
+pub fn read_request(body: &[u8]) -> Result<Request, ApiError> {
+    read(body, true)
+}
+
+/// As [`read_request`]; without `answers`, for counting tokens, there is no need of `max_tokens`.
+pub(in crate::anthropic) fn read(body: &[u8], answers: bool) -> Result<Request, ApiError> {
+    let value: Value = serde_json::from_slice(body).map_err(|err| {
+        let message =
+            format!("the body is not JSON: line {}, column {}; write an object", err.line(), err.column());
+        ApiError::new(400, "invalid_json", message)
+    })?;
+    let mut fields = Fields::of(value, "")?;
+    let mut request = Request { include_usage: true, ..Request::default() };
+    request.model = fields.need("model", Fields::text)?;
+    request.max_tokens = fields.count("max_tokens")?;
+    if answers && request.max_tokens.is_none() {
+        return Err(missing("max_tokens"));
+    }
+    request.temperature = fields.number("temperature")?;
+    request.top_p = fields.number("top_p")?;
+    request.top_k = fields.count("top_k")?;
+    request.stream = fields.flag("stream")?.unwrap_or(false);
+    request.stop = stop_sequences(&mut fields)?;
+    request.user = settings::user(&mut fields, &mut request.dropped)?;
+    (request.tools, request.tool_choice, request.parallel_tool_calls) =
+        settings::tools(&mut fields, &mut request.dropped)?;
+    settings::output(&mut fields, &mut request)?;
+    request.messages = messages(&mut fields, &mut request.dropped)?;
+    for name in OWN {
+        if let Some(value) = fields.take(name) {
+            request.own.insert(name.to_owned(), value);
+        }
+    }
+    request.unknown = fields.rest();
+    Ok(request)
+}
+
+fn stop_sequences(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
+    let list = fields.list("stop_sequences")?.unwrap_or_default();
+    let text = |(index, value): (usize, Value)| match value {
+        Value::String(text) => Ok(text),
+        other => Err(wrong(&format!("stop_sequences[{index}]"), &other, "a string")),
+    };
+    list.into_iter().enumerate().map(text).collect()
+}
+
+/// The system prompt, then the turns.
+fn messages(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Vec<Message>, ApiError> {
+    let mut messages = Vec::new();
+    if let Some(system) = fields.take("system") {
+        let parts = blocks::content(system, "system", dropped)?;
+        messages.push(Message { role: Role::System, name: None, parts: instructions(parts, "system")? });
+    }
+    let list = fields.need("messages", Fields::list)?;
+    if list.is_empty() {
+        let message = "`messages` is empty; write at least one message";
+        return Err(refused("messages", "invalid_value", message));
+    }
+    for (index, value) in list.into_iter().enumerate() {
+        let mut message = Fields::of(value, format!("messages[{index}]"))?;
+        let role = message.need("role", Fields::text)?;
+        let content = message.take("content").ok_or_else(|| missing(&message.at("content")))?;
+        let path = message.at("content");
+        let parts = blocks::content(content, &path, dropped)?;
+        turn(&role, parts, &message, &path, &mut messages)?;
+        message.report(dropped);
+    }
+    Ok(messages)
+}
+
+/// Adds a turn. Results of tools are a turn of their own in a chat, before what the user says beside them.
+fn turn(
+    role: &str,
+    parts: Vec<Part>,
+    message: &Fields,
+    path: &str,
+    messages: &mut Vec<Message>,
+) -> Result<(), ApiError> {
+    let is_result = |part: &Part| matches!(part.kind, PartKind::ToolResult { .. });
+    let belongs = |part: &Part, to: &str| {
+        let kind = if is_result(part) { "tool_result" } else { "tool_use" };
+        let text = format!("`{path}` of role `{role}` holds a `{kind}` block; those belong to role `{to}`");
+        refused(path, "invalid_value", text)
+    };
+    match role {
+        "system" => {
+            let parts = instructions(parts, path)?;
+            messages.push(Message { role: Role::System, name: None, parts });
+        }
+        "assistant" => {
+            if let Some(part) = parts.iter().find(|part| is_result(part)) {
+                return Err(belongs(part, "user"));
+            }
+            messages.push(Message { role: Role::Assistant, name: None, parts });
+        }
+        "user" => {
+            if let Some(part) = parts.iter().find(|part| matches!(part.kind, PartKind::ToolCall { .. })) {
+                return Err(belongs(part, "assistant"));
+            }
+            let (results, said): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(is_result);
+            let only_results = !results.is_empty() && said.is_empty();
+            if !results.is_empty() {
+                messages.push(Message { role: Role::Tool, name: None, parts: results });
+            }
+            if !only_results {
+                messages.push(Message { role: Role::User, name: None, parts: said });
+            }
+        }
+        other => return Err(unknown_word(&message.at("role"), other, "`user`, `assistant`, `system`")),
+    }
+    Ok(())
+}
+
+/// Instructions are text.
+fn instructions(parts: Vec<Part>, path: &str) -> Result<Vec<Part>, ApiError> {
+    match parts.iter().position(|part| !matches!(part.kind, PartKind::Text { .. })) {
+        None => Ok(parts),
+        Some(index) => {
+            let path = format!("{path}[{index}]");
+            let message = format!("`{path}` is no text block; instructions are text");
+            Err(refused(&path, "invalid_value", message))
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! A provider's stream, made into the caller's piece by piece.
+
+use bytes::BytesMut;
+use domain::{ApiError, Operation};
+use memchr::memmem;
+
+use super::{as_provider_error, error_event};
+use crate::chat::{Broken, Event, MAX_EVENT, ProviderError, ReadEvents, WriteEvents};
+use crate::openai::{StreamEvent, Told};
+use crate::sse::Events;
+use crate::translation::Observe;
+
+/// Makes the caller's stream from the provider's.
+pub struct Relay {
+    operation: Operation,
+    way: Way,
+}
+
+enum Way {
+    Forward(Forward),
+    Translate(Translate),
+    /// Bytes as they are, whatever they say.
+    Raw,
+}
+
+/// Why a stream does not go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// The provider said so.
+    Provider(Box<ProviderError>),
+    /// It is not what the format promises.
+    Invalid(String),
+    /// It ended before the answer did.
+    Cut,
+}
+
+impl Relay {
+    pub(super) fn forward(operation: Operation, observer: Box<dyn Observe>, include_usage: bool) -> Self {
+        let forward = Forward {
+            events: Events::default(),
+            observer,
+            include_usage,
+            told: Told::default(),
+            done: false,
+            finish_reason: false,
+        };
+        Self { operation, way: Way::Forward(forward) }
+    }
+
+    pub(super) fn translate(
+        operation: Operation,
+        reader: Box<dyn ReadEvents>,
+        writer: Box<dyn WriteEvents>,
+    ) -> Self {
+        let translate = Translate { reader, writer, told: Told::default(), done: false };
+        Self { operation, way: Way::Translate(translate) }
+    }
+
+    pub(super) fn raw(operation: Operation) -> Self {
+        Self { operation, way: Way::Raw }
+    }
+
+    /// Takes a piece of the provider's stream and adds what it means to the caller's. What was added before an error
+    /// holds.
+    pub fn push(&mut self, piece: &[u8], out: &mut BytesMut) -> Result<(), Stopped> {
+        match &mut self.way {
+            Way::Forward(forward) => forward.push(piece, out),
+            Way::Translate(translate) => translate.push(piece, out),
+            Way::Raw => {
+                out.extend_from_slice(piece);
+                Ok(())
+            }
+        }
+    }
+
+    /// The provider's stream has ended.
+    pub fn end(&mut self, out: &mut BytesMut) -> Result<(), Stopped> {
+        match &mut self.way {
+            Way::Forward(forward) if forward.done || forward.finish_reason => Ok(()),
+            Way::Forward(_) => Err(Stopped::Cut),
+            Way::Translate(translate) => translate.end(out),
+            Way::Raw => Ok(()),
+        }
+    }
+
+    /// Whether the answer is complete, so that nothing more need be waited for.
+    pub fn is_done(&self) -> bool {
+        match &self.way {
+            Way::Forward(forward) => forward.done,
+            Way::Translate(translate) => translate.done,
+            Way::Raw => false,
+        }
+    }
+
+    /// What the stream has said about itself.
+    pub fn told(&self) -> Told {
+        match &self.way {
+            Way::Forward(forward) => forward.told.clone(),
+            Way::Translate(translate) => translate.told.clone(),
+            Way::Raw => Told::default(),
+        }
+    }
+
+    /// Tells the caller in his dialect that the answer breaks off here.
+    pub fn break_off(&mut self, err: &ApiError, out: &mut BytesMut) {
+        match &mut self.way {
+            Way::Translate(_) => self.tell(&as_provider_error(err), out),
+            Way::Forward(forward) => {
+                let event = forward.observer.error_event(err);
+                out.extend_from_slice(&event.unwrap_or_else(|| error_event(self.operation, err)));
+            }
+            Way::Raw => out.extend_from_slice(&error_event(self.operation, err)),
+        }
+    }
+
+    /// Tells the caller in his dialect what the provider said went wrong, where the stream is translated.
+    pub fn tell(&mut self, error: &ProviderError, out: &mut BytesMut) {
+        if let Way::Translate(translate) = &mut self.way {
+            let mut bytes = Vec::new();
+            translate.writer.write(&Event::Error(error.clone()), &mut bytes);
+            out.extend_from_slice(&bytes);
+        }
+    }
+}
+
+/// Bytes as they are, looked at event by event.
+struct Forward {
+    events: Events,
+    observer: Box<dyn Observe>,
+    include_usage: bool,
+    told: Told,
+    done: bool,
+    finish_reason: bool,
+}
+
+impl Forward {
+    fn push(&mut self, piece: &[u8], out: &mut BytesMut) -> Result<(), Stopped> {
+        self.events.push(piece);
+        while let Some(event) = self.events.take() {
+            match self.observer.look(&event) {
+                StreamEvent::Piece => {}
+                StreamEvent::PieceWithUsage(told) => self.told = told,
+                StreamEvent::UsageOnly(told) => {
+                    self.told = told;
+                    // We asked for it; a caller who did not does not get it.
+                    if !self.include_usage {
+                        continue;
+                    }
+                }
+                StreamEvent::Done => self.done = true,
+                StreamEvent::DoneWithUsage(told) => (self.told, self.done) = (told, true),
+                StreamEvent::Error(code) => {
+                    let error = ProviderError { code: Some(code), ..ProviderError::default() };
+                    return Err(Stopped::Provider(Box::new(error)));
+                }
+                StreamEvent::Malformed(place) => {
+                    return Err(Stopped::Invalid(format!("malformed event: {place}")));
+                }
+            }
+            self.finish_reason |= memmem::find(&event, b"\"finish_reason\":\"").is_some();
+            out.extend_from_slice(&event);
+        }
+        if self.events.pending() > MAX_EVENT {
+            return Err(Stopped::Invalid(Broken::TooLarge.to_string()));
+        }
+        Ok(())
+    }
+}
+
+/// Read in one dialect, written in another.
+struct Translate {
+    reader: Box<dyn ReadEvents>,
+    writer: Box<dyn WriteEvents>,
+    told: Told,
+    done: bool,
+}
+
+impl Translate {
+    fn push(&mut self, piece: &[u8], out: &mut BytesMut) -> Result<(), Stopped> {
+        let mut events = Vec::new();
+        let read = self.reader.read(piece, &mut events);
+        self.say(events, out)?;
+        read.map_err(stopped)
+    }
+
+    fn end(&mut self, out: &mut BytesMut) -> Result<(), Stopped> {
+        if self.done {
+            return Ok(());
+        }
+        let mut events = Vec::new();
+        let read = self.reader.end(&mut events);
+        self.say(events, out)?;
+        read.map_err(stopped)
+    }
+
+    fn say(&mut self, events: Vec<Event>, out: &mut BytesMut) -> Result<(), Stopped> {
+        let mut bytes = Vec::new();
+        let mut error = None;
+        for event in events {
+            match event {
+                Event::Start(start) => {
+                    self.told.model.clone_from(&start.model);
+                    self.writer.write(&Event::Start(start), &mut bytes);
+                    continue;
+                }
+                Event::Usage(usage) => self.told.usage = Some(usage),
+                Event::End => self.done = true,
+                Event::Error(err) => {
+                    error = Some(err);
+                    break;
+                }
+                _ => {}
+            }
+            self.writer.write(&event, &mut bytes);
+        }
+        out.extend_from_slice(&bytes);
+        error.map_or(Ok(()), |error| Err(Stopped::Provider(Box::new(error))))
+    }
+}
+
+fn stopped(broken: Broken) -> Stopped {
+    match broken {
+        Broken::Cut => Stopped::Cut,
+        broken => Stopped::Invalid(broken.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Usage;
+
+    use super::*;
+    use crate::responses;
+
+    fn relay() -> Relay {
+        Relay::forward(Operation::Responses, Box::new(responses::observer()), true)
+    }
+
+    const CREATED: &[u8] = b"event: response.created\n\
+        data: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"model\":\"m\",\"usage\":null}}\n\n";
+
+    #[test]
+    fn a_forwarded_response_tells_its_counts_in_its_last_event() {
+        let last =
+            b"event: response.completed\ndata: {\"type\":\"response.completed\",\"sequence_number\":1,\
+            \"response\":{\"model\":\"m\",\"usage\":{\"input_tokens\":3,\"output_tokens\":2}}}\n\n";
+        let (mut relay, mut out) = (relay(), BytesMut::new());
+        relay.push(CREATED, &mut out).unwrap();
+        assert_eq!((relay.is_done(), relay.told().usage), (false, None));
+        relay.push(last, &mut out).unwrap();
+        assert!(relay.is_done());
+        let usage = Usage { input: 3, output: 2, ..Usage::default() };
+        assert_eq!(relay.told(), Told { model: Some("m".into()), usage: Some(usage) });
+        assert_eq!(relay.end(&mut out), Ok(()));
+        assert_eq!(&out[..], [CREATED, last].concat());
+    }
+
+    #[test]
+    fn an_error_in_a_forwarded_response_follows_its_events() {
+        let (mut relay, mut out) = (relay(), BytesMut::new());
+        relay.push(CREATED, &mut out).unwrap();
+        assert_eq!(relay.end(&mut out), Err(Stopped::Cut));
+        relay.break_off(&ApiError::new(502, "broken", "the answer broke off"), &mut out);
+        let event = std::str::from_utf8(&out[CREATED.len()..]).unwrap();
+        assert!(event.starts_with("event: error\n") && event.contains("\"sequence_number\":1,"), "{event}");
+    }
+}

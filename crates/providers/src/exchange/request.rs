@@ -1,0 +1,236 @@
+//! The request's way to the provider.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use domain::config::params::{Changes, Path};
+use domain::form::Form;
+use domain::{ApiError, ModelInfo, Operation};
+use serde_json::{Map, Value};
+
+use super::Exchange;
+use crate::chat::{Target, Written};
+use crate::translation::{self, Translation};
+use crate::{anthropic, embeddings, openai, rerank};
+
+/// What is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The body.
+    pub body: Bytes,
+    /// Its media type; None: JSON.
+    pub content_type: Option<String>,
+    /// Parameters that the provider cannot take, by name or path.
+    pub dropped: Vec<String>,
+}
+
+impl Exchange<'_> {
+    /// The request in the provider's format.
+    ///
+    /// Errors are 400s: the body is not what the caller's dialect promises, or the provider's format cannot say it.
+    pub fn request(&self, body: &Bytes, model: Option<&ModelInfo>) -> Result<Outgoing, ApiError> {
+        let outgoing = if !self.is_native() {
+            self.translated(body, model)?
+        } else if self.content_type.is_some() {
+            self.form(body)?
+        } else {
+            self.spliced(body)?
+        };
+        if self.unsupported == domain::config::Unsupported::Reject && !outgoing.dropped.is_empty() {
+            let message = format!(
+                "{} does not take {}; leave them out, or allow them to be dropped with `\"unsupported_params\": \"drop\"`",
+                self.about.provider,
+                outgoing.dropped.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+            );
+            return Err(ApiError::bad_request(&outgoing.dropped[0], "unsupported_parameter", message));
+        }
+        Ok(outgoing)
+    }
+
+    /// The caller's bytes, with what has to be changed spliced in.
+    fn spliced(&self, body: &Bytes) -> Result<Outgoing, ApiError> {
+        let passes = self.operation == Operation::Passthrough;
+        if passes && (self.changes.is_empty() || serde_json::from_slice::<Map<String, Value>>(body).is_err())
+        {
+            return Ok(Outgoing { body: body.clone(), content_type: None, dropped: Vec::new() });
+        }
+        let asks_for_usage = self.stream
+            && matches!(self.operation, Operation::Chat | Operation::Completions)
+            && !self.quirks.no_stream_options;
+        let plain = self.quirks.is_empty() && self.model.is_none();
+        let (changes, dropped) = if plain { (None, Vec::new()) } else { self.adapted(body, &self.changes) };
+        let changes = changes.as_ref().map_or(self.changes, Adapted::changes);
+        let body = openai::request_body(body, &changes, asks_for_usage).map_err(|err| not_json(&err))?;
+        Ok(Outgoing { body, content_type: None, dropped })
+    }
+
+    /// A form, with texts changed.
+    fn form(&self, body: &Bytes) -> Result<Outgoing, ApiError> {
+        let content_type = self.content_type.map(str::to_owned);
+        let unchanged = self.changes.is_empty() && self.quirks.is_empty() && self.model.is_none();
+        let form = match self.content_type.map(|content_type| Form::parse(content_type, body)) {
+            Some(Ok(form)) if !unchanged => form,
+            _ => return Ok(Outgoing { body: body.clone(), content_type, dropped: Vec::new() }),
+        };
+        let names: Vec<String> = form.names().map(str::to_owned).collect();
+        let (adapted, dropped) =
+            self.adapted_names(&names, |name| form.text(name).map(Value::from), &self.changes);
+        let changes = adapted.changes();
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let lacking = changes.defaults.iter().filter(|(name, _)| !names.contains(name));
+        let set = lacking.chain(changes.overrides).map(|(name, value)| (name.as_str(), Some(text(value))));
+        let taken = changes.drops.iter().filter_map(Path::top_level).map(|name| (name, None));
+        let body = form.with(&set.chain(taken).collect::<Vec<_>>());
+        Ok(Outgoing { body: Bytes::from(body), content_type, dropped })
+    }
+
+    /// The request in the provider's format, although the caller may speak it.
+    pub fn translate(&self, body: &Bytes) -> Result<Outgoing, ApiError> {
+        self.translated(body, None)
+    }
+
+    /// Read in the caller's dialect, written in the provider's.
+    fn translated(&self, body: &Bytes, model: Option<&ModelInfo>) -> Result<Outgoing, ApiError> {
+        let body = openai::request_body(body, &self.changes, false).map_err(|err| not_json(&err))?;
+        let target = Target { provider: self.about.provider, model, options: self.options };
+        let named = |name: String| self.model.map_or(name, str::to_owned);
+        let Written { body, mut dropped } = match self.translation()? {
+            Translation::Chat(dialect, wire) => {
+                let mut request = (dialect.read_request)(&body)?;
+                request.model = named(request.model);
+                (wire.write_request)(request, &target)?
+            }
+            Translation::Embeddings(write, _) => {
+                let mut request = embeddings::openai::read_request(&body)?;
+                request.model = named(request.model);
+                write(request, &target)?
+            }
+            Translation::ShapedEmbeddings(shape) => {
+                let mut request = embeddings::openai::read_request(&body)?;
+                request.model = named(request.model);
+                shape.write_request(request, &target)?
+            }
+            Translation::Rerank(shape) => {
+                let mut request = rerank::read_request(&body)?;
+                request.model = named(request.model);
+                shape.write_request(request, &target)?
+            }
+            Translation::Count(write, _) => {
+                let mut request = anthropic::read_count_request(&body)?;
+                request.model = named(request.model);
+                write(request, &target)?
+            }
+        };
+        let mut body = Bytes::from(body);
+        if !self.quirks.is_empty() {
+            let none = Map::new();
+            let nothing = Changes { defaults: &none, overrides: &none, drops: &[] };
+            let (adapted, more) = self.adapted(&body, &nothing);
+            if let Some(adapted) = adapted {
+                body =
+                    openai::request_body(&body, &adapted.changes(), false).map_err(|err| not_json(&err))?;
+            }
+            dropped.extend(more.into_iter().filter(|name| !dropped.contains(name)).collect::<Vec<_>>());
+        }
+        Ok(Outgoing { body, content_type: None, dropped })
+    }
+
+    pub(super) fn translation(&self) -> Result<Translation, ApiError> {
+        translation::of(self.operation, self.format, self.quirks).ok_or_else(|| self.untranslated())
+    }
+
+    /// The changes that the provider's quirks ask for on top of others, and what they drop.
+    fn adapted(&self, body: &[u8], changes: &Changes<'_>) -> (Option<Adapted>, Vec<String>) {
+        let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(body) else {
+            return (None, Vec::new());
+        };
+        let names: Vec<String> = fields.keys().cloned().collect();
+        let (adapted, dropped) = self.adapted_names(&names, |name| fields.get(name).cloned(), changes);
+        (Some(adapted), dropped)
+    }
+
+    fn adapted_names(
+        &self,
+        names: &[String],
+        value: impl Fn(&str) -> Option<Value>,
+        changes: &Changes<'_>,
+    ) -> (Adapted, Vec<String>) {
+        let quirks = self.quirks;
+        let mut adapted = Adapted {
+            defaults: changes.defaults.clone(),
+            overrides: changes.overrides.clone(),
+            drops: changes.drops.to_vec(),
+        };
+        if let Some(model) = self.model {
+            adapted.overrides.insert("model".to_owned(), model.into());
+        }
+        let has = |adapted: &Adapted, name: &str| {
+            adapted.overrides.contains_key(name)
+                || adapted.defaults.contains_key(name)
+                || names.iter().any(|known| known == name)
+        };
+        for (from, to) in &quirks.rename {
+            if !has(&adapted, from) {
+                continue;
+            }
+            let named = adapted.overrides.shift_remove(from).or_else(|| value(from));
+            if let Some(named) = named.or_else(|| adapted.defaults.get(from).cloned())
+                && !has(&adapted, to)
+            {
+                adapted.overrides.insert(to.clone(), named);
+            }
+            adapted.drop(from);
+        }
+        let mut dropped = Vec::new();
+        for name in &quirks.unsupported {
+            if has(&adapted, name) {
+                adapted.drop(name);
+                dropped.push(name.clone());
+            }
+        }
+        for name in &quirks.in_url {
+            adapted.drop(name);
+        }
+        adapted.overrides.extend(quirks.set.clone());
+        (adapted, dropped)
+    }
+
+    pub(super) fn untranslated(&self) -> ApiError {
+        let message = format!(
+            "{} is not supported by {}: its format, {}, has no such operation",
+            self.operation, self.about.provider, self.format
+        );
+        ApiError::bad_request("model", "unsupported_operation", message)
+    }
+}
+
+/// Changes of a body, made up for one provider.
+struct Adapted {
+    defaults: Map<String, Value>,
+    overrides: Map<String, Value>,
+    drops: Vec<Path>,
+}
+
+impl Adapted {
+    fn changes(&self) -> Changes<'_> {
+        Changes { defaults: &self.defaults, overrides: &self.overrides, drops: &self.drops }
+    }
+
+    fn drop(&mut self, name: &str) {
+        if let Ok(path) = name.parse() {
+            self.drops.push(path);
+        }
+    }
+}
+
+fn not_json(err: &serde_json::Error) -> ApiError {
+    ApiError::new(400, "invalid_json", format!("the body is not a JSON object: {err}"))
+}
+
+/// The body of a request as it was changed before it was translated, for dialects that repeat it in their answers.
+pub(super) fn repeated<'b>(exchange: &Exchange<'_>, body: &'b Bytes) -> Cow<'b, [u8]> {
+    match openai::request_body(body, &exchange.changes, false) {
+        Ok(changed) => Cow::Owned(changed.to_vec()),
+        Err(_) => Cow::Borrowed(body),
+    }
+}
