@@ -8,9 +8,6 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::chat::{Broken, MAX_EVENT, Reason};
 
-/// Longest part of an error that is passed on, in bytes.
-const QUOTED: usize = 4096;
-
 /// A body that has to be a JSON object. The error says where it stops being one and quotes nothing.
 pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, String> {
     serde_json::from_slice(body).map_err(|err| {
@@ -26,11 +23,6 @@ pub(crate) fn count(value: &Value) -> Option<u64> {
 /// Text that is there and not empty.
 pub(crate) fn text(value: &Value) -> Option<&str> {
     value.as_str().filter(|text| !text.is_empty())
-}
-
-/// The beginning of a body that has no known shape.
-pub(crate) fn beginning(body: &[u8]) -> String {
-    String::from_utf8_lossy(&body[..body.len().min(QUOTED)]).into_owned()
 }
 
 /// Seconds since 1970 of a time such as `2025-07-07T20:22:19.184789Z`. Times before 1970 are none.

@@ -158,6 +158,6 @@ pub fn read_error(body: &[u8]) -> ProviderError {
             request_id: lenient::text(&error["id"]).map(str::to_owned),
             ..ProviderError::default()
         },
-        None => ProviderError { message: lenient::beginning(body), ..ProviderError::default() },
+        None => ProviderError::quoting(body),
     }
 }

@@ -135,7 +135,7 @@ pub fn read_error(body: &[u8]) -> ProviderError {
         Value::String(message) => message.clone(),
         // Proxies in front of Ollama answer in OpenAI's shape.
         Value::Object(error) if error.contains_key("message") => lenient::arguments(&error["message"]),
-        _ => lenient::beginning(body),
+        _ => return ProviderError::quoting(body),
     };
     ProviderError { message, ..ProviderError::default() }
 }

@@ -132,6 +132,7 @@ pub fn read_error(body: &[u8]) -> ProviderError {
     let errors: Vec<&Value> = error["errors"].as_array().into_iter().flatten().collect();
     let messages: Vec<&str> = errors.iter().filter_map(|error| error["message"].as_str()).collect();
     let code = errors.first().map(|error| &error["code"]).filter(|code| !code.is_null());
-    let message = if messages.is_empty() { lenient::beginning(body) } else { messages.join("; ") };
+    let message =
+        if messages.is_empty() { ProviderError::quoting(body).message } else { messages.join("; ") };
     ProviderError { message, code: code.map(lenient::arguments), ..ProviderError::default() }
 }

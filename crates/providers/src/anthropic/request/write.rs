@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use domain::ApiError;
 use serde_json::{Map, Number, Value, json};
 
-use super::super::fields::refused;
 use super::super::model::Model;
 use super::thinking::{Sampling, Wanted};
 use super::{OWN, schema, thinking, tools, turns};
 use crate::chat::{Request, ResponseFormat, Target, Written};
+use crate::fields::wrong;
 
 /// What cannot be said, by name, in order and each once.
 pub(super) struct Report<'a> {
@@ -42,7 +42,7 @@ impl<'a> Report<'a> {
 
     /// The error for something that the provider cannot take. `text` ends with what it takes.
     pub(super) fn refuse(&self, path: &str, code: &str, text: &str) -> ApiError {
-        refused(path, code, format!("`{path}` {text} (provider `{}`)", self.provider))
+        wrong(path, code, format_args!("{text} (provider `{}`)", self.provider))
     }
 }
 

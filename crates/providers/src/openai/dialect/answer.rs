@@ -3,8 +3,8 @@
 use domain::Usage;
 use serde_json::{Map, Value, json};
 
-use super::super::media;
 use crate::chat::{About, Answer, Choice, Dialect, Part, PartKind, Source};
+use crate::media;
 
 /// Further top-level fields that OpenAI's API has; others are the provider's own.
 const EXTRA: [&str; 3] = ["moderation", "service_tier", "system_fingerprint"];
