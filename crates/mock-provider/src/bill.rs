@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::answer::json;
+use crate::text::json;
 
 /// Rows that are kept; totals count on.
 const KEPT_ROWS: usize = 1_000_000;

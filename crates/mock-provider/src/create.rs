@@ -1,27 +1,26 @@
-//! Answers `POST /v1/…`: reads the request, decides the answer, then lets the script have its way with it.
+//! Answers calls of providers' addresses: reads the request, decides the answer, then lets the script have its way
+//! with it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use domain::{ApiError, Operation};
+use domain::ApiError;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
-use crate::answer::{Draft, hash};
 use crate::call::Call;
-use crate::embedding;
+use crate::chat::Setting;
+use crate::endpoint::{Asked, Endpoint, Manner, Received};
 use crate::player::{Body, Content, Cut, play};
-use crate::request::{self, Ask};
 use crate::script::{Hang, Malformed, Script, Step};
 use crate::server::State;
-use crate::stream::{error_event, pieces};
+use crate::text::hash;
 use crate::value::{MAX_SIZE, RetryAfter};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 const RETRY_AFTER_MS: &str = "retry-after-ms";
 
 /// How one call will go.
@@ -39,6 +38,7 @@ struct Answer {
     status: StatusCode,
     content_type: HeaderValue,
     retry_after: Option<RetryAfter>,
+    error_header: Option<(&'static str, String)>,
     content: Content,
     input_tokens: u64,
     /// Generated before the first byte; the chunks of a stream are counted as they leave.
@@ -48,21 +48,24 @@ struct Answer {
 /// Answers one call. A cut ends the connection.
 pub(crate) async fn create(
     state: &Arc<State>,
-    operation: Operation,
+    endpoint: &'static dyn Endpoint,
+    captured: &[String],
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Cut> {
     let (parts, body) = request.into_parts();
     let attempt_id = attempt_id(&parts.headers);
+    let manner = endpoint.manner();
     let (bytes, plan) = match Limited::new(body, MAX_SIZE).collect().await {
         Ok(body) => {
             let bytes = body.to_bytes();
-            let plan = Plan::new(state, operation, &bytes, attempt_id.as_deref());
+            let received = Received { parts: &parts, bytes: &bytes, captured, state };
+            let plan = Plan::new(endpoint, &received, attempt_id.as_deref());
             (bytes, plan)
         }
         Err(err) if err.is::<LengthLimitError>() => {
             let err =
                 ApiError::new(413, "request_too_large", format!("the body is larger than {MAX_SIZE} bytes"));
-            (Bytes::new(), Plan::refused(0, "", Step::default(), &err))
+            (Bytes::new(), Plan::refused(manner, 0, "", Step::default(), &err))
         }
         Err(_) => return Err(Cut),
     };
@@ -83,7 +86,7 @@ pub(crate) async fn create(
         return Err(Cut);
     }
     call.answered(answer.status, answer.input_tokens, answer.output_tokens);
-    Ok(answer.respond(call, &step, id))
+    Ok(answer.respond(call, &step, manner, id))
 }
 
 fn attempt_id(headers: &HeaderMap) -> Option<Arc<str>> {
@@ -91,82 +94,100 @@ fn attempt_id(headers: &HeaderMap) -> Option<Arc<str>> {
 }
 
 impl Plan {
-    fn new(state: &State, operation: Operation, bytes: &[u8], attempt_id: Option<&str>) -> Self {
-        let id = hash(0, bytes);
-        let body = match request::Body::parse(bytes) {
-            Ok(body) => body,
-            Err(err) => return Self::refused(id, "", Step::default(), &err),
+    fn new(endpoint: &'static dyn Endpoint, received: &Received<'_>, attempt_id: Option<&str>) -> Self {
+        let (manner, state) = (endpoint.manner(), received.state);
+        let id = hash(0, received.bytes);
+        let admitted = endpoint.admit(received);
+        let understood = match endpoint.read(received) {
+            Ok(understood) => understood,
+            Err(err) => {
+                let err = admitted.as_ref().err().unwrap_or(&err);
+                return Self::refused(manner, id, "", Step::default(), err);
+            }
         };
-        let model = match body.model() {
-            Ok(model) => model,
-            Err(err) => return Self::refused(id, "", Step::default(), &err),
-        };
+        let model = understood.model.as_ref();
         let script = match Script::parse(model) {
             Ok(script) => script,
-            Err(err) => return Self::refused(id, model, Step::default(), &err),
+            Err(err) => return Self::refused(manner, id, model, Step::default(), &err),
         };
+        // What cannot be answered is refused at once, whatever else the script wants.
+        let refused = |log: bool, err: &ApiError| {
+            Self::refused(manner, id, model, Step { log, ..Step::default() }, err)
+        };
+        if let Err(err) = admitted {
+            return refused(script.step(0).log, &err);
+        }
         let position = if script.is_sequence() { state.sequences.advance(model, attempt_id) } else { 0 };
         let step = script.step(position);
-        let answer = match body.ask(operation) {
-            Ok(ask) => {
-                let limited = step.rate.and_then(|rate| state.sequences.limited(model, rate, Instant::now()));
-                Answer::decide(&ask, model, script.base, &step, limited, id)
-            }
-            // What cannot be answered is refused at once, whatever else the script wants.
-            Err(err) => {
-                let step = Step { log: step.log, ..Step::default() };
-                return Self::refused(id, model, step, &err);
-            }
+        let asked = match (understood.ask)() {
+            Ok(asked) => asked,
+            Err(err) => return refused(step.log, &err),
         };
+        let limited = step.rate.and_then(|rate| state.sequences.limited(model, rate, Instant::now()));
+        let setting = Setting { model, base: script.base, step: &step, id };
+        let answer = Answer::decide(asked, setting, manner, limited.map(RetryAfter::Exact));
         Self { id, model: model.to_owned(), step, answer }
     }
 
-    fn refused(id: u64, model: &str, step: Step, err: &ApiError) -> Self {
-        Self { id, model: model.to_owned(), answer: Answer::error(err), step }
+    fn refused(manner: &dyn Manner, id: u64, model: &str, step: Step, err: &ApiError) -> Self {
+        Self { id, model: model.to_owned(), answer: Answer::error(manner, err, id), step }
     }
 }
 
 impl Answer {
-    fn decide(ask: &Ask, model: &str, base: &str, step: &Step, limited: Option<Duration>, id: u64) -> Self {
-        if let Some(wait) = limited {
+    fn decide(
+        asked: Asked<'_>,
+        setting: Setting<'_>,
+        manner: &dyn Manner,
+        limited: Option<RetryAfter>,
+    ) -> Self {
+        let Setting { step, id, .. } = setting;
+        if limited.is_some() {
             let err =
                 ApiError::new(429, "rate_limit_exceeded", "more calls than `rate` in the model name allows");
-            return Self { retry_after: Some(RetryAfter::Exact(wait)), ..Self::error(&err) }.scripted(step);
+            return Self::error(manner, &waiting(err, limited), id).after(limited).scripted(step);
         }
         if !step.status.is_success() {
             let err = ApiError::new(step.status.as_u16(), "scripted_status", scripted_message(step));
-            return Self { retry_after: step.retry_after, ..Self::error(&err) }.scripted(step);
+            let err = waiting(err, step.retry_after);
+            return Self::error(manner, &err, id).after(step.retry_after).scripted(step);
         }
         if step.error_body {
             let err = ApiError::new(500, "scripted_error_body", scripted_message(step));
-            return Self { status: step.status, ..Self::error(&err) }.streamed_if(ask.stream).scripted(step);
+            let mut answer = Self { status: step.status, ..Self::error(manner, &err, id) };
+            if let Some(errors) = asked.errors {
+                let made = errors(&err);
+                (answer.content, answer.content_type) = (made.content, made.content_type);
+            }
+            return answer.scripted(step);
         }
-        let (content, output_tokens) = content(ask, model, base, step, id);
-        let content_type = if ask.stream { EVENTS } else { JSON };
-        let (status, input_tokens) = (step.status, ask.input_tokens);
-        Self { status, content_type, retry_after: None, content, input_tokens, output_tokens }.scripted(step)
+        let made = (asked.make)(setting);
+        let answer = Self {
+            status: step.status,
+            content_type: made.content_type,
+            retry_after: None,
+            error_header: None,
+            content: made.content,
+            input_tokens: asked.input_tokens,
+            output_tokens: made.output_tokens,
+        };
+        answer.scripted(step)
     }
 
-    fn error(err: &ApiError) -> Self {
+    fn error(manner: &dyn Manner, err: &ApiError, id: u64) -> Self {
         Self {
             status: StatusCode::from_u16(err.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             content_type: JSON,
             retry_after: None,
-            content: Content::Whole(err.openai_body().into()),
+            error_header: manner.error_header(err),
+            content: Content::Whole(manner.error(err, id).into()),
             input_tokens: 0,
             output_tokens: 0,
         }
     }
 
-    /// An error inside a stream is an event of it.
-    fn streamed_if(self, stream: bool) -> Self {
-        match self.content {
-            Content::Whole(body) if stream => {
-                let content = Content::Stream(Box::new(std::iter::once(error_event(&body))));
-                Self { content_type: EVENTS, content, ..self }
-            }
-            content => Self { content, ..self },
-        }
+    fn after(self, retry_after: Option<RetryAfter>) -> Self {
+        Self { retry_after, ..self }
     }
 
     /// Faults of the whole body; those of streams are made where events are written.
@@ -180,7 +201,7 @@ impl Answer {
         self
     }
 
-    fn respond(self, call: Call, step: &Step, id: u64) -> Response<Body> {
+    fn respond(self, call: Call, step: &Step, manner: &dyn Manner, id: u64) -> Response<Body> {
         let length = match &self.content {
             Content::Whole(body) => Some(body.len()),
             Content::Stream(_) => None,
@@ -189,19 +210,19 @@ impl Answer {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, self.content_type);
-        headers.insert("openai-processing-ms", HeaderValue::from_static("0"));
-        if let Ok(id) = HeaderValue::from_str(&format!("req_{id:016x}")) {
-            headers.insert("x-request-id", id);
+        for (name, value) in manner.headers(id).into_iter().chain(self.error_header) {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
         }
         if let Some(length) = length {
             headers.insert(CONTENT_LENGTH, length.into());
         }
         match self.retry_after {
             Some(RetryAfter::Seconds(seconds)) => drop(headers.insert(RETRY_AFTER, seconds.into())),
-            Some(RetryAfter::Exact(wait)) => {
-                let ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-                headers.insert(RETRY_AFTER_MS, ms.into());
-                headers.insert(RETRY_AFTER, ms.div_ceil(1000).into());
+            Some(exact @ RetryAfter::Exact(_)) => {
+                headers.insert(RETRY_AFTER_MS, exact.millis().into());
+                headers.insert(RETRY_AFTER, exact.seconds().into());
             }
             None => {}
         }
@@ -209,16 +230,12 @@ impl Answer {
     }
 }
 
-/// The answer itself, and the tokens that are generated before it starts.
-fn content(ask: &Ask, model: &str, base: &str, step: &Step, id: u64) -> (Content, u64) {
-    if ask.operation == Operation::Embeddings {
-        return (Content::Whole(embedding::whole(ask, model, base, step).into()), 0);
+/// Some dialects say the wait in the error, too.
+fn waiting(err: ApiError, wait: Option<RetryAfter>) -> ApiError {
+    match wait {
+        Some(wait) => err.with_retry_after(wait.seconds()),
+        None => err,
     }
-    let draft = Draft::new(ask, model, base, step, id);
-    if ask.stream {
-        return (Content::Stream(pieces(draft, ask, step)), 0);
-    }
-    (Content::Whole(draft.whole(step.usage).into()), draft.usage.completion_tokens)
 }
 
 /// Says who wanted the error, and is as long as the script wants.

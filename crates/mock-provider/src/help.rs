@@ -24,15 +24,16 @@ LISTS
   counts is how many calls have been seen, not the number in the header.
 
 FAILING
-  status=500,429,200  answer with this status; 300 and above with an OpenAI error object
+  status=500,429,200  answer with this status; 300 and above with the dialect's error object
   retry-after=2       with such an error, send `retry-after: 2`; `500ms` adds `retry-after-ms: 500`
   rate=10/s           429 with a wait above 10 calls a second (or `100/m`) for this very model name;
                       a whole period's calls may come at once
-  error-body          status 200, but the body (or the only event of a stream) is an OpenAI error
-                      object
+  error-body          status 200, but the body (or the only event of a stream) is an error object
+  error-after=2       an error of the dialect's own form after so many content chunks of a stream
   malformed=json      JSON cut short; in a stream the first content event is
-  malformed=sse       the first content event lacks its empty line and runs into the next; no
-                      `[DONE]`
+  malformed=sse       the first content event lacks what ends it (an empty line, a newline, a right
+                      checksum) and runs into the next; no `[DONE]` or other last event
+  filtered            the provider's filter ends the answer before a word is said
   content-type=text/html
                       say this about the body, which stays what it is
   usage=none          leave the token counts out
@@ -57,6 +58,12 @@ SIZE
   size=5MB            make the text of the answer (or the error message) at least this long, in B,
                       KB, KiB, MB or MiB; embeddings grow by `dimensions` and inputs instead
   dimensions=256      length of embedding vectors, 16 if neither this nor the request says
+
+CONTENT
+  tools=2             call the first 2 tools, if the request leaves the choice; after results, none
+  thinking=9          think in 9 words first
+  cached=100          say that 100 of the input tokens were read from a cache
+  expires=2s          lifetime of an access token
 
 WATCHING
   log                 keep this model's calls for `GET /log` and `GET /requests`

@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::ApiError;
 use http::{HeaderValue, StatusCode};
 
+use crate::endpoint::decoded;
 use crate::value::{self, Rate, RetryAfter};
 
 /// A parsed model name. Every value has been tried, so that a mistake shows on the first call.
@@ -36,6 +37,18 @@ pub(crate) struct Step {
     pub(crate) error_body: bool,
     pub(crate) rate: Option<Rate>,
     pub(crate) dimensions: Option<usize>,
+    /// How many tools are called.
+    pub(crate) tools: Option<usize>,
+    /// Words of a thought.
+    pub(crate) thinking: Option<usize>,
+    /// Input tokens that are said to come from a cache.
+    pub(crate) cached: Option<u64>,
+    /// The provider's filter ends the answer.
+    pub(crate) filtered: bool,
+    /// Content chunks before an error in the stream.
+    pub(crate) error_after: Option<usize>,
+    /// Lifetime of access tokens.
+    pub(crate) expires: Duration,
     pub(crate) log: bool,
 }
 
@@ -117,6 +130,28 @@ pub(crate) const PARAMS: &[Param] = &[
         set: |s, v| put(&mut s.content_type, or_no(v, media_type)),
     },
     Param { name: "error-body", accepts: "yes or no", set: |s, v| put(&mut s.error_body, flag(v)) },
+    Param {
+        name: "error-after",
+        accepts: "a number of chunks, or no",
+        set: |s, v| put(&mut s.error_after, or_no(v, |v| value::count(v, 0, 100_000))),
+    },
+    Param {
+        name: "tools",
+        accepts: "0 to 128",
+        set: |s, v| put(&mut s.tools, value::count(v, 0, 128).map(Some)),
+    },
+    Param {
+        name: "thinking",
+        accepts: "a number of words",
+        set: |s, v| put(&mut s.thinking, value::count(v, 0, 100_000).map(Some)),
+    },
+    Param {
+        name: "cached",
+        accepts: "a number of tokens",
+        set: |s, v| put(&mut s.cached, value::count(v, 0, 1_000_000_000).map(|n| Some(n as u64))),
+    },
+    Param { name: "filtered", accepts: "yes or no", set: |s, v| put(&mut s.filtered, flag(v)) },
+    Param { name: "expires", accepts: "200ms or 2s", set: |s, v| put(&mut s.expires, value::duration(v)) },
     Param { name: "log", accepts: "yes or no", set: |s, v| put(&mut s.log, flag(v)) },
 ];
 
@@ -143,6 +178,12 @@ impl Default for Step {
             error_body: false,
             rate: None,
             dimensions: None,
+            tools: None,
+            thinking: None,
+            cached: None,
+            filtered: false,
+            error_after: None,
+            expires: Duration::from_secs(3600),
             log: false,
         }
     }
@@ -162,7 +203,7 @@ impl<'m> Script<'m> {
                 let reason = format!("`{name}` is given twice: write one comma list");
                 return Err(refusal("invalid_script_value", &reason));
             }
-            let values: Vec<_> = values.split(',').map(percent_decoded).collect();
+            let values: Vec<_> = values.split(',').map(decoded).collect();
             let mut scratch = Step::default();
             for value in &values {
                 (param.set)(&mut scratch, value).ok_or_else(|| bad_value(param, value))?;
@@ -238,29 +279,6 @@ fn flag(text: &str) -> Option<bool> {
 
 fn media_type(text: &str) -> Option<HeaderValue> {
     text.contains('/').then(|| HeaderValue::from_str(text).ok())?
-}
-
-/// Resolves `%20` and the like; anything else stays as it is.
-fn percent_decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digit = |at: usize| after.get(at).and_then(|b| char::from(*b).to_digit(16));
-        match (first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn unknown(name: &str) -> ApiError {

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{ApiError, Operation};
+use domain::ApiError;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -18,12 +18,14 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::Options;
-use crate::answer::CREATED;
 use crate::bill::Bill;
 use crate::create::create;
+use crate::dialect::oauth::Tokens;
 use crate::log::{KEPT_REQUESTS, Log};
 use crate::player::{Body, Cut, full};
+use crate::route::Route;
 use crate::sequence::Sequences;
+use crate::text::CREATED;
 use crate::value;
 
 /// How long open calls have to end after the stop signal.
@@ -38,6 +40,7 @@ pub(crate) struct State {
     pub(crate) bill: Bill,
     pub(crate) log: Log,
     pub(crate) sequences: Sequences,
+    pub(crate) tokens: Tokens,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -52,6 +55,7 @@ pub(crate) async fn serve(
         bill: Bill::default(),
         log: Log::default(),
         sequences: Sequences::default(),
+        tokens: Tokens::default(),
         shutdown: shutdown.clone(),
     });
     let connections = TaskTracker::new();
@@ -106,57 +110,27 @@ async fn connection(stream: TcpStream, state: Arc<State>) {
     }
 }
 
-/// Who answers a path.
-enum Route {
-    Create(Operation),
-    Models,
-    Bill,
-    Log,
-    Requests,
-    Health,
-}
-
-impl Route {
-    fn find(path: &str) -> Option<Self> {
-        let answered = [Operation::Chat, Operation::Completions, Operation::Embeddings];
-        let operation = |path| answered.into_iter().find(|operation| operation.openai_path() == path);
-        match path {
-            "/bill" => Some(Self::Bill),
-            "/log" => Some(Self::Log),
-            "/requests" => Some(Self::Requests),
-            "/health" => Some(Self::Health),
-            "/v1/models" => Some(Self::Models),
-            _ => path.strip_prefix("/v1").and_then(operation).map(Self::Create),
-        }
-    }
-
-    fn methods(&self) -> &'static str {
-        match self {
-            Self::Create(_) => "POST",
-            Self::Bill => "GET, DELETE",
-            _ => "GET",
-        }
-    }
-}
-
 async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
     let path = request.uri().path();
     let Some(route) = Route::find(path) else {
         let message = format!(
-            "no `{path}` here: the mock answers /v1/chat/completions, /v1/completions, /v1/embeddings, \
-             /v1/models, /bill, /log, /requests and /health"
+            "no `{path}` here: the mock answers the addresses of OpenAI, Anthropic, Gemini, Vertex AI, Bedrock, \
+             Azure, Cohere, Ollama and Workers AI, and /bill, /log, /requests and /health; `--help` lists them"
         );
         return Ok(refuse(&ApiError::new(404, "unknown_path", message)));
     };
-    if !route.methods().split(", ").any(|method| method == request.method().as_str()) {
-        let message = format!("{} is not for `{path}`: use {}", request.method(), route.methods());
+    let methods = route.methods();
+    if !methods.is_empty() && !methods.split(", ").any(|method| method == request.method().as_str()) {
+        let message = format!("{} is not for `{path}`: use {}", request.method(), methods);
         let mut response = refuse(&ApiError::new(405, "method_not_allowed", message));
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(route.methods()));
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
         return Ok(response);
     }
     let query = Query(request.uri().query().unwrap_or(""));
     Ok(match route {
-        Route::Create(operation) => return create(state, operation, request).await,
+        Route::Create { endpoint, captured, .. } => {
+            return create(state, endpoint, &captured, request).await;
+        }
         Route::Models => ok(models()),
         Route::Bill if request.method() == Method::DELETE => {
             state.bill.clear();

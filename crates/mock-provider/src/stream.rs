@@ -1,15 +1,20 @@
-//! Streamed answers, event by event, written as OpenAI writes them.
+//! Streamed answers: which events come in which order, and the faults in them. What an event looks like is the
+//! dialect's matter.
 
 use bytes::Bytes;
-use domain::Operation;
+use domain::ApiError;
+use http::HeaderValue;
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::answer::{CREATED, Draft, Usage};
-use crate::request::Ask;
+use crate::chat::{Kind, Reply};
+use crate::player::Content;
 use crate::script::{Malformed, Step};
+use crate::text::json;
+use crate::wire::{Event, Framing};
 
 /// Without `chunks` in the script: a word each, but a long text is not cut finer than this.
-const MOST_CHUNKS: usize = 256;
+pub(crate) const MOST_CHUNKS: usize = 256;
 
 /// Bytes that leave together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,167 +29,201 @@ pub(crate) struct Piece {
 /// A lazily written answer.
 pub(crate) type Pieces = Box<dyn Iterator<Item = Piece> + Send>;
 
-#[derive(Serialize)]
-struct Event<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
-    choices: &'a [Choice<'a>],
-    /// Left out, null, or there: with `include_usage` all chunks have the field and only the last a value.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<Usage>>,
+/// An answer that only needs to be sent.
+pub(crate) struct Made {
+    pub(crate) content: Content,
+    pub(crate) content_type: HeaderValue,
+    /// Generated before the first byte; the chunks of a stream are counted as they leave.
+    pub(crate) output_tokens: u64,
 }
 
-/// A choice of either operation: chat answers have a delta, completions a text.
-#[derive(Serialize)]
-struct Choice<'a> {
-    index: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delta: Option<Delta<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    logprobs: Option<()>,
-    finish_reason: Option<&'static str>,
+/// Writes an answer in a dialect.
+pub(crate) trait Voice: Send {
+    /// How events stand on the wire.
+    fn framing(&self) -> Framing;
+
+    /// Whether calls come in one piece, because the dialect has no pieces of them.
+    fn whole_calls(&self) -> bool {
+        false
+    }
+
+    /// The body of an answer that is not streamed.
+    fn whole(&self, reply: &Reply) -> Vec<u8>;
+
+    /// What is written at this point of a stream.
+    fn beat(&self, reply: &Reply, beat: Beat<'_>, pen: &mut Pen);
+
+    /// An error in the middle of a stream.
+    fn error(&self, err: &ApiError, pen: &mut Pen);
 }
 
-#[derive(Serialize)]
-struct Delta<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<&'a str>,
-}
-
-/// A draft cut into chunks.
-struct Writer {
-    draft: Draft,
-    /// The pieces of each text: where they end and how many words they have.
-    cuts: Vec<Vec<(usize, usize)>>,
-    announce_usage: bool,
-    malformed: Option<Malformed>,
-}
-
-/// One error as the only event of a stream.
-pub(crate) fn error_event(body: &[u8]) -> Piece {
-    let mut bytes = b"data: ".to_vec();
-    bytes.extend_from_slice(body);
-    bytes.extend_from_slice(b"\n\n");
-    plain(bytes)
-}
-
-/// The events of an answer: role, content, finish, usage if asked for, `[DONE]`.
-pub(crate) fn pieces(draft: Draft, ask: &Ask, step: &Step) -> Pieces {
-    let most = step.chunks.unwrap_or(MOST_CHUNKS);
-    let cuts: Vec<_> = draft.texts.iter().map(|text| text.pieces(most)).collect();
-    let chunks = cuts.iter().map(Vec::len).max().unwrap_or(0);
-    let announce_usage = ask.include_usage && step.usage;
-    let opening = draft.operation == Operation::Chat;
-    let done = step.malformed != Some(Malformed::Sse);
-    let writer = Writer { draft, cuts, announce_usage, malformed: step.malformed };
-    let stages = opening
-        .then_some(Stage::Role)
-        .into_iter()
-        .chain((0..chunks).map(Stage::Content))
-        .chain(std::iter::once(Stage::Finish))
-        .chain(announce_usage.then_some(Stage::Usage))
-        .chain(done.then_some(Stage::Done));
-    Box::new(stages.map(move |stage| writer.piece(stage)))
-}
-
-#[derive(Clone, Copy)]
-enum Stage {
-    Role,
-    Content(usize),
+/// A point in a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beat<'t> {
+    Start,
+    /// A block begins.
+    Open(usize),
+    /// A block goes on.
+    Piece {
+        block: usize,
+        text: &'t str,
+    },
+    /// A block ends.
+    Close(usize),
+    /// Why the answer ends.
     Finish,
+    /// Token counts, for dialects that tell them in an event of their own.
     Usage,
+    /// The mark at the very end.
     Done,
 }
 
-impl Writer {
-    fn piece(&self, stage: Stage) -> Piece {
-        match stage {
-            Stage::Role => plain(self.each_choice(|_| Some(Said { role: true, content: "", finish: None }))),
-            Stage::Content(number) => self.content(number),
-            Stage::Finish => plain(self.each_choice(|text| {
-                let finish = Some(self.draft.texts[text].finish_reason());
-                Some(Said { role: false, content: "", finish })
-            })),
-            Stage::Usage => {
-                let mut bytes = Vec::new();
-                self.event(&mut bytes, &[], Some(Some(self.draft.usage)));
-                plain(bytes)
-            }
-            Stage::Done => plain(b"data: [DONE]\n\n".to_vec()),
-        }
+/// What a dialect writes its events with.
+#[derive(Debug, Default)]
+pub(crate) struct Pen {
+    events: Vec<Event>,
+    written: u64,
+}
+
+impl Made {
+    /// A JSON body.
+    pub(crate) fn whole(body: Vec<u8>, output_tokens: u64) -> Self {
+        let content_type = HeaderValue::from_static("application/json");
+        Self { content: Content::Whole(body.into()), content_type, output_tokens }
     }
 
-    fn content(&self, number: usize) -> Piece {
-        let mut bytes = self.each_choice(|text| {
-            let (end, _) = *self.cuts[text].get(number)?;
-            let from = if number == 0 { 0 } else { self.cuts[text][number - 1].0 };
-            Some(Said { role: false, content: &self.draft.texts[text].text[from..end], finish: None })
-        });
-        match self.malformed {
-            Some(Malformed::Json) if number == 0 => {
-                bytes.truncate(bytes.len() / 2);
-                bytes.extend_from_slice(b"\n\n");
-            }
-            // Without its empty line the event runs into the next, and two documents are no JSON.
-            Some(Malformed::Sse) if number == 0 => bytes.truncate(bytes.len() - 1),
-            _ => {}
-        }
-        let words: usize = self.cuts.iter().filter_map(|cuts| cuts.get(number)).map(|(_, words)| words).sum();
-        let tokens = u64::try_from(words * self.draft.repeat).unwrap_or(u64::MAX);
-        Piece { bytes: bytes.into(), chunk: Some(number + 1), tokens }
+    /// A JSON body of something that generates no tokens.
+    pub(crate) fn json(body: &impl Serialize) -> Self {
+        Self::whole(json(body), 0)
+    }
+}
+
+impl Pen {
+    /// An event without a name.
+    pub(crate) fn plain(&mut self, value: &impl Serialize) {
+        self.event(Event::plain(value));
     }
 
-    /// One event for each choice whose text has something to say.
-    fn each_choice<'s>(&'s self, say: impl Fn(usize) -> Option<Said<'s>>) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(256);
-        for index in 0..self.draft.texts.len() * self.draft.repeat {
-            let Some(said) = say(index / self.draft.repeat) else { continue };
-            let choice = self.choice(index, &said);
-            self.event(&mut bytes, &[choice], self.announce_usage.then_some(None));
-        }
-        bytes
+    /// An event with a name.
+    pub(crate) fn named(&mut self, name: &'static str, value: &Value) {
+        self.event(Event::named(name, value));
     }
 
-    fn choice<'s>(&self, index: usize, said: &Said<'s>) -> Choice<'s> {
-        let chat = self.draft.operation == Operation::Chat;
-        let content = said.finish.is_none().then_some(said.content);
-        Choice {
-            index,
-            delta: chat.then_some(Delta { role: said.role.then_some("assistant"), content }),
-            text: (!chat).then_some(said.content),
-            logprobs: None,
-            finish_reason: said.finish,
-        }
+    /// Any event.
+    pub(crate) fn event(&mut self, event: Event) {
+        self.events.push(event);
+        self.written += 1;
     }
 
-    fn event(&self, bytes: &mut Vec<u8>, choices: &[Choice<'_>], usage: Option<Option<Usage>>) {
-        let chat = self.draft.operation == Operation::Chat;
-        let event = Event {
-            id: &self.draft.id,
-            object: if chat { "chat.completion.chunk" } else { "text_completion" },
-            created: CREATED,
-            model: &self.draft.model,
-            choices,
-            usage,
+    /// How many events came before the next.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// What was written and not yet taken.
+    pub(crate) fn take(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+}
+
+/// A beat that is still to come.
+#[derive(Clone, Copy)]
+enum Stage {
+    Beat(Beat<'static>),
+    Piece { block: usize, from: usize, end: usize, words: usize, chunk: usize },
+    Error,
+}
+
+/// The events of an answer, as the script wants them.
+pub(crate) fn streamed(reply: Reply, voice: Box<dyn Voice>, step: &Step) -> Made {
+    let framing = voice.framing();
+    let (malformed, repeat) = (step.malformed, reply.repeat);
+    let stages = stages(&reply, step, voice.whole_calls());
+    let mut pen = Pen::default();
+    let mut first = true;
+    let pieces = stages.into_iter().map(move |stage| {
+        let (chunk, words) = match stage {
+            Stage::Piece { chunk, words, .. } => (Some(chunk), words),
+            _ => (None, 0),
         };
-        bytes.extend_from_slice(b"data: ");
-        serde_json::to_writer(&mut *bytes, &event).expect("strings and numbers always serialise");
-        bytes.extend_from_slice(b"\n\n");
+        match stage {
+            Stage::Beat(beat) => voice.beat(&reply, beat, &mut pen),
+            Stage::Piece { block, from, end, .. } => {
+                let text = &reply.blocks[block].text.text[from..end];
+                voice.beat(&reply, Beat::Piece { block, text }, &mut pen);
+            }
+            Stage::Error => voice.error(&mid_stream(), &mut pen),
+        }
+        let mut bytes = Vec::with_capacity(256);
+        let fault = malformed.filter(|_| chunk == Some(1));
+        let events = pen.take();
+        for (at, event) in events.iter().enumerate() {
+            framing.write(&mut bytes, event, first, fault.filter(|_| at + 1 == events.len()));
+            first = false;
+        }
+        Piece { bytes: bytes.into(), chunk, tokens: u64::try_from(words * repeat).unwrap_or(u64::MAX) }
+    });
+    let pieces = pieces.filter(|piece| !piece.bytes.is_empty() || piece.chunk.is_some());
+    Made {
+        content: Content::Stream(Box::new(pieces)),
+        content_type: framing.content_type(),
+        output_tokens: 0,
     }
 }
 
-/// What one choice says in one event.
-struct Said<'a> {
-    role: bool,
-    content: &'a str,
-    finish: Option<&'static str>,
+/// An error as the only event of a stream.
+pub(crate) fn only_error(voice: &dyn Voice, err: &ApiError) -> Made {
+    let mut pen = Pen::default();
+    voice.error(err, &mut pen);
+    let framing = voice.framing();
+    let mut bytes = Vec::new();
+    for (at, event) in pen.events.iter().enumerate() {
+        framing.write(&mut bytes, event, at == 0, None);
+    }
+    let piece = Piece { bytes: bytes.into(), chunk: None, tokens: 0 };
+    Made {
+        content: Content::Stream(Box::new(std::iter::once(piece))),
+        content_type: framing.content_type(),
+        output_tokens: 0,
+    }
 }
 
-fn plain(bytes: Vec<u8>) -> Piece {
-    Piece { bytes: bytes.into(), chunk: None, tokens: 0 }
+/// What the script's `error-after` says.
+fn mid_stream() -> ApiError {
+    ApiError::new(529, "scripted_error", "the script in the model name asks for this error in the stream")
+}
+
+fn stages(reply: &Reply, step: &Step, whole_calls: bool) -> Vec<Stage> {
+    let most = step.chunks.unwrap_or(MOST_CHUNKS);
+    let mut stages = vec![Stage::Beat(Beat::Start)];
+    let mut chunk = 0;
+    let broken = |chunk: usize| step.error_after.is_some_and(|after| chunk >= after);
+    for (block, content) in reply.blocks.iter().enumerate() {
+        if broken(chunk) {
+            break;
+        }
+        stages.push(Stage::Beat(Beat::Open(block)));
+        let mut from = 0;
+        let whole = whole_calls && matches!(content.kind, Kind::Call { .. });
+        for (end, words) in content.text.pieces(if whole { 1 } else { most }) {
+            if broken(chunk) {
+                break;
+            }
+            chunk += 1;
+            stages.push(Stage::Piece { block, from, end, words, chunk });
+            from = end;
+        }
+        if !broken(chunk) {
+            stages.push(Stage::Beat(Beat::Close(block)));
+        }
+    }
+    if step.error_after.is_some() {
+        stages.push(Stage::Error);
+        return stages;
+    }
+    stages.extend([Beat::Finish, Beat::Usage].map(Stage::Beat));
+    if step.malformed != Some(Malformed::Sse) {
+        stages.push(Stage::Beat(Beat::Done));
+    }
+    stages
 }

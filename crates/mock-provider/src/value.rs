@@ -21,6 +21,24 @@ pub(crate) enum RetryAfter {
     Exact(Duration),
 }
 
+impl RetryAfter {
+    /// The wait in milliseconds, rounded up.
+    pub(crate) fn millis(self) -> u64 {
+        match self {
+            Self::Seconds(seconds) => seconds.saturating_mul(1000),
+            Self::Exact(wait) => u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The wait in seconds, rounded up.
+    pub(crate) fn seconds(self) -> u64 {
+        match self {
+            Self::Seconds(seconds) => seconds,
+            exact @ Self::Exact(_) => exact.millis().div_ceil(1000),
+        }
+    }
+}
+
 /// Reads `200ms`, `2s` or `5m`.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;

@@ -48,6 +48,13 @@ fn every_parameter_sets_its_part_of_the_step() {
     check("mock?content-type=text/html;%20charset=x", 0, |s| {
         s.content_type = Some(HeaderValue::from_static("text/html; charset=x"));
     });
+    check("mock?error-after=3", 0, |s| s.error_after = Some(3));
+    check("mock?error-after=no", 0, |_| {});
+    check("mock?tools=2", 0, |s| s.tools = Some(2));
+    check("mock?thinking=5", 0, |s| s.thinking = Some(5));
+    check("mock?cached=7", 0, |s| s.cached = Some(7));
+    check("mock?filtered", 0, |s| s.filtered = true);
+    check("mock?expires=2s", 0, |s| s.expires = ms(2000));
     check("mock?error-body", 0, |s| s.error_body = true);
     check("mock?error-body=no&log", 0, |s| s.log = true);
 }
@@ -95,6 +102,9 @@ fn mistakes_are_refused_with_what_is_known() {
         "mock?content-type=html",
         "mock?content-type=text/%0Ahtml",
         "mock?error-body=1",
+        "mock?tools=-1",
+        "mock?filtered=2",
+        "mock?expires=soon",
         "mock?rate=0/s",
         "mock?dimensions=5000",
         "mock?size=1GB",

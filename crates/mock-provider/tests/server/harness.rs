@@ -1,10 +1,11 @@
 //! A mock on a free port, and a client that keeps bytes, headers and connections in sight.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -27,6 +28,7 @@ pub(crate) struct Mock {
 /// One connection. Dropping it closes the socket.
 pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
+    host: HeaderValue,
     _connection: JoinSet<()>,
 }
 
@@ -65,7 +67,8 @@ impl Mock {
         let (sender, connection) = handshake(TokioIo::new(stream)).await.expect("handshake");
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { drop(connection.await) });
-        Client { sender, _connection: tasks }
+        let host = self.address.to_string().parse().expect("an address");
+        Client { sender, host, _connection: tasks }
     }
 
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Reply {
@@ -110,7 +113,11 @@ impl Mock {
 }
 
 impl Client {
-    pub(crate) async fn open(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+    pub(crate) async fn open(
+        &mut self,
+        mut request: Request<Full<Bytes>>,
+    ) -> hyper::Result<Response<Incoming>> {
+        request.headers_mut().entry(HOST).or_insert_with(|| self.host.clone());
         tokio::time::timeout(PATIENCE, self.sender.send_request(request)).await.expect("not for ever")
     }
 }
@@ -158,6 +165,41 @@ pub(crate) async fn read_until(body: &mut Incoming, needle: &str) {
         let frame = frame.expect("more").expect("not broken");
         seen.push_str(std::str::from_utf8(frame.data_ref().expect("data")).expect("text"));
     }
+}
+
+/// A request with headers.
+pub(crate) fn post_with(path: &str, headers: &[(&str, &str)], body: &Value) -> Request<Full<Bytes>> {
+    let request =
+        headers.iter().fold(Request::post(path), |request, (name, value)| request.header(*name, *value));
+    request.body(Full::from(body.to_string())).expect("request")
+}
+
+/// The time of day, for what is signed with it.
+#[expect(clippy::disallowed_methods, reason = "a client of somebody else's has its own clock")]
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A model's name as part of a path.
+pub(crate) fn encoded(name: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    name.bytes().map(byte).collect()
+}
+
+/// Name and data of every server-sent event.
+#[track_caller]
+pub(crate) fn sse(body: &[u8]) -> Vec<(String, Value)> {
+    let text = std::str::from_utf8(body).expect("text").replace("\r\n", "\n");
+    let event = |event: &str| {
+        let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let data = field("data: ");
+        let data = serde_json::from_str(data).unwrap_or_else(|_| Value::String(data.to_owned()));
+        (field("event: ").to_owned(), data)
+    };
+    text.split_terminator("\n\n").map(event).collect()
 }
 
 pub(crate) fn post(path: &str, body: &Value) -> Request<Full<Bytes>> {

@@ -74,7 +74,7 @@ async fn hanging_ends_when_the_client_goes_away() {
 
 #[tokio::test]
 async fn events_name_the_call_and_can_be_followed() {
-    let mock = Mock::start_with(Options { log: true }).await;
+    let mock = Mock::start_with(Options { log: true, ..Options::default() }).await;
     let mut request = post(CHAT, &chat("mock"));
     request.headers_mut().insert("pointsman-attempt-id", "r1.1".parse().expect("header"));
     mock.send(request).await;

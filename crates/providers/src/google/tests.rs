@@ -1,3 +1,5 @@
+//! Tests of service accounts and their access tokens.
+
 use base64::engine::general_purpose::STANDARD;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 

@@ -1,3 +1,5 @@
+//! Tests of turning JSON schemas into what Gemini takes.
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -2,11 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use domain::ApiError;
 use serde::Serialize;
 
-use crate::answer::{hash, json, mix};
-use crate::request::Ask;
-use crate::script::Step;
+use super::request::Body;
+use crate::chat::Setting;
+use crate::endpoint::Asked;
+use crate::stream::Made;
+use crate::text::{hash, mix};
 
 /// Small, because most callers only look at the shape.
 const DIMENSIONS: usize = 16;
@@ -40,22 +43,29 @@ struct Usage {
     total_tokens: u64,
 }
 
-/// The body of the answer. What the caller asks for wins over the script.
-pub(crate) fn whole(ask: &Ask, model: &str, base: &str, step: &Step) -> Vec<u8> {
-    let dimensions = ask.dimensions.or(step.dimensions).unwrap_or(DIMENSIONS);
-    let item = |(index, input): (usize, &String)| {
-        let floats = vector(base, input, dimensions);
-        let embedding = if ask.base64 { Vector::Base64(encoded(&floats)) } else { Vector::Floats(floats) };
-        Item { object: "embedding", index, embedding }
-    };
-    json(&List {
-        object: "list",
-        data: ask.prompts.iter().enumerate().map(item).collect(),
-        model,
-        usage: step
-            .usage
-            .then_some(Usage { prompt_tokens: ask.input_tokens, total_tokens: ask.input_tokens }),
-    })
+/// Reads texts.
+pub(super) fn ask<'r>(body: &Body<'_>) -> Result<Asked<'r>, ApiError> {
+    let (texts, input_tokens) = body.inputs()?;
+    let (dimensions, base64) = (body.dimensions()?, body.base64()?);
+    Ok(Asked::whole(input_tokens, move |setting: Setting<'_>| {
+        let item = |(index, floats): (usize, Vec<f32>)| {
+            let embedding = if base64 { Vector::Base64(encoded(&floats)) } else { Vector::Floats(floats) };
+            Item { object: "embedding", index, embedding }
+        };
+        let usage = Usage { prompt_tokens: input_tokens, total_tokens: input_tokens };
+        Made::json(&List {
+            object: "list",
+            data: vectors(&texts, dimensions, setting).into_iter().enumerate().map(item).collect(),
+            model: setting.model,
+            usage: setting.step.usage.then_some(usage),
+        })
+    }))
+}
+
+/// A vector for each text. What the caller asks for wins over the script.
+pub(crate) fn vectors(texts: &[String], dimensions: Option<usize>, setting: Setting<'_>) -> Vec<Vec<f32>> {
+    let dimensions = dimensions.or(setting.step.dimensions).unwrap_or(DIMENSIONS);
+    texts.iter().map(|text| vector(setting.base, text, dimensions)).collect()
 }
 
 fn vector(base: &str, input: &str, dimensions: usize) -> Vec<f32> {
@@ -72,7 +82,8 @@ fn between_ones(drawn: u64) -> f32 {
     if low == 0 { size } else { -size }
 }
 
-fn encoded(floats: &[f32]) -> String {
+/// Base64 of little-endian floats.
+pub(crate) fn encoded(floats: &[f32]) -> String {
     STANDARD.encode(floats.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())
 }
 
