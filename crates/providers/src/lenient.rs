@@ -39,6 +39,11 @@ pub(crate) fn arguments(value: &Value) -> String {
     }
 }
 
+/// The error of a call that names no tool, so that nobody could answer it. `i`: its number in the answer.
+pub(crate) fn nameless(i: usize) -> String {
+    format!("tool_calls[{i}] names no tool")
+}
+
 /// A name for a call whose provider gives it none: the same for the same words, different for others.
 pub(crate) fn call_id(words: &[&str]) -> String {
     // FNV-1a, 64 bits: stable across versions, which the standard library's hashers do not promise.

@@ -10,7 +10,8 @@ pub(crate) fn check(events: &[Event], end: &Result<(), Broken>) {
     let mut open: Vec<(u32, u32)> = Vec::new();
     let (mut begun, mut finished) = (BTreeMap::<u32, u32>::new(), Vec::new());
     for (i, event) in events.iter().enumerate() {
-        assert_eq!(i == 0, matches!(event, Event::Start(_)), "Start is first and once: {events:?}");
+        let begins = i == 0 && !matches!(event, Event::Error(_));
+        assert_eq!(begins, matches!(event, Event::Start(_)), "Start is first and once: {events:?}");
         let is_last = matches!(event, Event::End | Event::Error(_));
         assert!(!is_last || i + 1 == events.len(), "nothing follows {event:?}");
         match event {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::blocks;
 use crate::chat::{Dialect, Effort, Function, Reasoning, Request, ResponseFormat, Tool, ToolChoice};
-use crate::fields::{Fields, quoted, unknown_word, wrong, wrong_type};
+use crate::fields::{Fields, check_parameters, quoted, unknown_word, wrong, wrong_type};
 
 /// The name of a schema, which the dialect has not and others need.
 const SCHEMA_NAME: &str = "answer";
@@ -70,15 +70,9 @@ fn tool(value: Value, path: String, dropped: &mut Vec<String>) -> Result<Tool, A
     }
     let schema = match fields.take("input_schema") {
         None => return Err(fields.missing("input_schema", "it is required")),
-        Some(schema @ Value::Object(_)) => schema,
-        Some(other) => {
-            return Err(wrong_type(
-                &fields.path("input_schema"),
-                "a JSON schema, which is an object,",
-                &other,
-            ));
-        }
+        Some(schema) => schema,
     };
+    check_parameters(&schema, &fields.path("input_schema"))?;
     let function = Function {
         name,
         description: fields.string("description")?,

@@ -161,7 +161,12 @@ fn reasoning(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Option<Re
         reasoning.report(dropped);
     }
     let Some(value) = fields.take("thinking") else { return Ok(given.then_some(read)) };
-    match value.get("type").and_then(Value::as_str) {
+    let kind = value.get("type").and_then(Value::as_str);
+    match kind {
+        None => {
+            let thinking = Fields::of(value, "thinking")?;
+            Err(thinking.missing("type", "write `enabled` or `disabled`"))
+        }
         Some("enabled") => {
             let mut thinking = Fields::of(value, "thinking")?;
             thinking.take("type");

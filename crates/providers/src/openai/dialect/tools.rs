@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::parts;
 use crate::chat::{Dialect, Function, Tool, ToolChoice};
-use crate::fields::{Fields, listed, quoted, unknown_word, wrong, wrong_type};
+use crate::fields::{Fields, check_parameters, listed, quoted, unknown_word, wrong, wrong_type};
 
 /// Reads `tools` and the older `functions`.
 pub(super) fn read(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Vec<Tool>, ApiError> {
@@ -81,38 +81,10 @@ fn function(mut fields: Fields, dropped: &mut Vec<String>) -> Result<Function, A
     let cache = parts::cache(&mut fields, dropped)?;
     let parameters = fields.take("parameters");
     if let Some(schema) = &parameters {
-        check_schema(schema, &fields.path("parameters"))?;
+        check_parameters(schema, &fields.path("parameters"))?;
     }
     fields.report(dropped);
     Ok(Function { name, description, parameters, strict, cache })
-}
-
-/// Arguments come as an object, so their schema has to describe one.
-fn check_schema(schema: &Value, at: &str) -> Result<(), ApiError> {
-    let Value::Object(schema) = schema else {
-        return Err(wrong_type(at, "a JSON schema, an object,", schema));
-    };
-    match schema.get("type") {
-        None => {}
-        Some(Value::String(kind)) if kind == "object" => {}
-        Some(other) => {
-            let other = quoted(&other.to_string());
-            let words = format_args!("is {other}: arguments are an object, so write `\"object\"`");
-            return Err(wrong(&format!("{at}.type"), "invalid_value", words));
-        }
-    }
-    if let Some(properties) = schema.get("properties").filter(|properties| !properties.is_object()) {
-        return Err(wrong_type(
-            &format!("{at}.properties"),
-            "an object with a schema for each argument",
-            properties,
-        ));
-    }
-    match schema.get("required") {
-        None | Some(Value::Null) => Ok(()),
-        Some(Value::Array(names)) if names.iter().all(Value::is_string) => Ok(()),
-        Some(other) => Err(wrong_type(&format!("{at}.required"), "an array of names", other)),
-    }
 }
 
 /// Reads `tool_choice` and the older `function_call`.
