@@ -1,5 +1,6 @@
 //! The providers that are known by name.
 
+pub mod tested;
 #[cfg(test)]
 mod tests;
 

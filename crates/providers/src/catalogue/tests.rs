@@ -86,6 +86,15 @@ fn what_a_template_needs_can_be_set() {
 }
 
 #[test]
+fn every_model_that_is_known_belongs_to_a_provider_that_is_known() {
+    let registry = Registry::default();
+    let view = crate::models::View::new(&registry);
+    for info in domain::model::Models::all(&view) {
+        assert!(find(&info.provider).is_some() && retired(&info.provider).is_none(), "{}", info.key());
+    }
+}
+
+#[test]
 fn shapes_that_are_asked_for_exist() {
     for (slug, Known { provider, .. }) in all() {
         let quirks = provider.variants.iter().map(|variant| &variant.quirks).chain([&provider.quirks]);
