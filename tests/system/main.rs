@@ -13,6 +13,7 @@ mod health;
 mod interface;
 mod life;
 mod live;
+mod operations;
 mod portkey;
 mod routing;
 mod secrets;

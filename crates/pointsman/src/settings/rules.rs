@@ -175,6 +175,11 @@ fn provider(rules: &mut Rules, slug: &str, entry: &Provider) {
             let message =
                 format!("`{slug}` is not in the catalogue: add its base_url ({})", suggestion(slug, &known));
             rules.check(catalogue::find(slug).is_some(), &[&key("base_url")], message);
+            if let Some(words) = catalogue::retired(slug) {
+                let message =
+                    format!("`{slug}` is there no more: {words}; add the base_url of who answers instead");
+                rules.check(false, &[&key("base_url")], message);
+            }
         }
     }
     if let Some(name) = &entry.auth_header {

@@ -191,6 +191,10 @@ impl Exchange<'_> {
         for name in &quirks.in_url {
             adapted.drop(name);
         }
+        if quirks.no_stream_options {
+            // Such a provider tells the usage without being asked.
+            adapted.drop("stream_options");
+        }
         adapted.overrides.extend(quirks.set.clone());
         (adapted, dropped)
     }
