@@ -143,6 +143,9 @@ impl<'a> Exchange<'a> {
         if self.format == Format::OpenAi && !self.operation.is_anthropic() {
             return failure::told(self.about.provider, body);
         }
+        if self.format == Format::Anthropic && self.operation.is_anthropic() {
+            return Bytes::from(anthropic::forward_error(body, status, self.about.provider));
+        }
         let error = translation::read_error(self.format, body);
         Bytes::from(translation::write_error(self.operation, &error, status, self.about.provider))
     }

@@ -27,11 +27,14 @@ const BETAS: &[(&str, &str)] = &[
     ("output_format", "structured-outputs-"),
     ("mcp_servers", "mcp-client-"),
     ("context_management", "context-management-"),
+    ("thread", "message-threads-"),
 ];
 
 /// Fields that the newest version of the API no longer has.
 /// Source: platform.claude.com/docs/en/api/migration-2026-10-21.
 const SAMPLING: [&str; 3] = ["temperature", "top_p", "top_k"];
+/// What a thread is answered with that is not there any more.
+pub(super) const THREAD_NOT_FOUND: &str = "thread_not_found";
 
 /// Reads a body of `POST /v1/messages`.
 pub(crate) fn ask<'r>(body: Value, place: Place, headers: Headers<'_>) -> Result<Asked<'r>, ApiError> {
@@ -129,6 +132,12 @@ fn beta_fields(fields: &mut Map<String, Value>, betas: &str) -> Result<Vec<(&'st
         if let Some(value) = enabled.then(|| fields.remove(*name)).flatten() {
             found.push((*name, value));
         }
+    }
+    // Threads may be forgotten at any time, and this one is always.
+    // Source: platform.claude.com/docs/en/build-with-claude/message-threads.
+    if found.iter().any(|(name, thread)| *name == "thread" && thread["type"] == "continue") {
+        let message = "thread.previous_message_id: no thread was found; send the whole conversation";
+        return Err(ApiError::new(404, THREAD_NOT_FOUND, message));
     }
     match found.iter().find(|(name, _)| *name == "output_format") {
         Some((_, format)) if !format.is_null() => {

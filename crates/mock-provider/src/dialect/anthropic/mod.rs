@@ -15,6 +15,7 @@ use crate::endpoint::{Asked, Endpoint, Manner, Received, Understood};
 use crate::stream::Made;
 use crate::text;
 
+use self::body::THREAD_NOT_FOUND;
 pub(crate) use self::body::{Place, ask, chat};
 use self::known::error_type;
 pub(crate) use self::voice::MessagesVoice;
@@ -138,7 +139,11 @@ pub(crate) fn refuse(place: &str, what: &str) -> ApiError {
 
 /// An error as body or event.
 pub(crate) fn error_body(err: &ApiError) -> Value {
-    json!({"type": "error", "error": {"type": error_type(err.status), "message": err.message}})
+    let mut error = json!({"type": error_type(err.status), "message": err.message});
+    if err.code.as_deref() == Some(THREAD_NOT_FOUND) {
+        error["details"] = json!({"error_code": THREAD_NOT_FOUND});
+    }
+    json!({"type": "error", "error": error})
 }
 
 fn request_id(id: u64) -> String {
