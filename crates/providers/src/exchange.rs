@@ -75,9 +75,7 @@ impl<'a> Exchange<'a> {
 
     /// Whether bytes go through as they are.
     pub fn is_native(&self) -> bool {
-        self.operation == self.asked
-            && self.format.is_native(self.operation)
-            && !self.quirks.shapes.contains_key(&self.operation)
+        self.format.forwards(self.operation, self.asked, self.quirks)
     }
 
     /// A whole 2xx answer in the caller's dialect. `request` is the caller's body. The error says why it is no answer.
