@@ -75,7 +75,8 @@ def the_clients_own_retry_works():
 
 
 def unknown_paths():
-    error = raises(openai.NotFoundError, lambda: client.moderations.create(input="hello"), "an operation we have not")
+    elsewhere = client.with_options(base_url=str(client.base_url).replace("/v1", "/v2"))
+    error = raises(openai.NotFoundError, lambda: elsewhere.moderations.create(input="hello"), "a path we have not")
     equal(error.code, "unknown_path", "code")
     contains(error.message, "/v1/chat/completions", "the message lists what there is")
 

@@ -6,6 +6,7 @@ mod bad_input;
 mod bodies;
 mod clients;
 mod crash;
+mod dialects;
 mod doors;
 mod gitops;
 mod health;

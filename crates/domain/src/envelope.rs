@@ -159,8 +159,9 @@ pub struct Call {
     pub operation: Option<Operation>,
     /// Scheme and host, and the beginning of the path.
     pub base_url: String,
-    /// Rest of the path, and the query.
-    pub path_and_query: String,
+    /// Rest of the path, and the query; absent: OpenAI's for the operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_and_query: Option<String>,
     /// The model's name at the provider, where it is not the one in the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -380,6 +381,11 @@ impl Call {
     /// Whether the bytes of a request for this operation, and of its answer, go through as they are.
     pub fn is_native(&self, operation: Operation) -> bool {
         self.format.forwards(operation, self.asks(operation), &self.quirks)
+    }
+
+    /// Rest of the path, and the query.
+    pub fn path(&self, operation: Operation) -> &str {
+        self.path_and_query.as_deref().unwrap_or(operation.openai_path())
     }
 
     /// What is changed in the body.

@@ -52,6 +52,8 @@ pub const PATH: &str = "Pointsman-Path";
 pub const PROVIDER_OPTIONS: &str = "Pointsman-Provider-Options";
 /// On answers: parameters that the provider could not take, a comma list.
 pub const DROPPED_PARAMS: &str = "x-pointsman-dropped-params";
+/// On answers: the provider's own id of the request, where it came as `x-request-id`.
+pub const PROVIDER_REQUEST_ID: &str = "x-pointsman-provider-request-id";
 /// Where a body lives that was too large for a message: `<object name>;<bytes>`.
 pub const BODY: &str = "Pointsman-Body";
 /// On answers: the HTTP status.

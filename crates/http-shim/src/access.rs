@@ -9,8 +9,9 @@ use domain::{ApiError, Timestamp};
 
 use crate::intake::Lookup;
 
-/// Where a key may be shown. `Authorization` comes last: beside a key of ours it may carry a provider's credential.
-const HEADERS: [&str; 3] = ["x-portkey-api-key", "pointsman-key", "authorization"];
+/// Where a key may be shown: Anthropic's clients do so in `x-api-key`. That and `Authorization` come last: beside a key
+/// of ours they may carry a provider's credential.
+const HEADERS: [&str; 4] = ["x-portkey-api-key", "pointsman-key", "x-api-key", "authorization"];
 
 /// The key that is shown, which says whose request it is. None: access control is off and no key of ours is shown, so
 /// that the request belongs to the default workspace.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use domain::config::provider_options;
 use domain::envelope::Passthrough;
 use domain::{ApiError, Operation, RequestId, headers};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use telemetry::TraceContext;
 
 use crate::body::{self, Body};
@@ -73,6 +74,7 @@ async fn take(
         operation,
         content_type,
         passthrough,
+        provider_options: provider_options(headers),
         facts,
         registry: &gateway.ctx.registry(),
         policy: gateway.ctx.policy(),
@@ -182,6 +184,15 @@ fn accepted(request: &RequestId, preference: Preference) -> Response<Body> {
     }
     answer::name_request(headers, request);
     response
+}
+
+/// What the headers say to the provider that they name.
+fn provider_options(headers: &HeaderMap) -> Map<String, Value> {
+    let own = |(name, value): (&HeaderName, &http::HeaderValue)| {
+        let key = provider_options::of_header(name.as_str())?;
+        Some((key.to_owned(), Value::from(std::str::from_utf8(value.as_bytes()).ok()?)))
+    };
+    headers.iter().filter_map(own).collect()
 }
 
 pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

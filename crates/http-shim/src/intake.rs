@@ -48,6 +48,8 @@ pub(crate) struct Intake<'a> {
     pub(crate) content_type: Option<String>,
     /// Method and path of what passes through; None: headers say so, or nothing passes through.
     pub(crate) passthrough: Option<Passthrough>,
+    /// What headers say to the provider that they name, in clear.
+    pub(crate) provider_options: serde_json::Map<String, serde_json::Value>,
     /// What the body says, or what is wrong with it.
     pub(crate) facts: Result<Facts, ApiError>,
     pub(crate) registry: &'a Registry,
@@ -102,6 +104,8 @@ impl Intake<'_> {
         if let Some(ConfigSource::Inline(text)) = asked.config {
             asked.config = Some(ConfigSource::Inline(sealer.config(self.door, text)?));
         }
+        asked.routing.provider_options =
+            sealer.options(self.door, &asked.routing.provider_options, &self.provider_options)?;
         let chosen = self.policy.read(|policy| policy.choose_config(&self.identity, &asked))?;
         if self.door == Door::Http {
             asked.routing.api_key = sealer.callers_credential(&chosen, get)?;

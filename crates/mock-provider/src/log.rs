@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::request::Parts;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -65,6 +67,9 @@ struct Received {
     path: String,
     headers: Arc<Map<String, Value>>,
     body: Arc<str>,
+    /// The body as it came, if it is no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<Arc<str>>,
 }
 
 impl Log {
@@ -113,11 +118,13 @@ impl Log {
                 parts.headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
             headers.insert(name.to_string(), values.join(", ").into());
         }
+        let kept = &body[..body.len().min(KEPT_BODY)];
         let received = Received {
             method: parts.method.to_string(),
             path: parts.uri.to_string(),
             headers: Arc::new(headers),
-            body: String::from_utf8_lossy(&body[..body.len().min(KEPT_BODY)]).into(),
+            body: String::from_utf8_lossy(kept).into(),
+            body_base64: std::str::from_utf8(body).is_err().then(|| STANDARD.encode(kept).into()),
         };
         let mut requests = self.requests.lock();
         if requests.len() == KEPT_REQUESTS {

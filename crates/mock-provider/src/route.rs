@@ -3,7 +3,7 @@
 use domain::Operation;
 
 use crate::dialect::gemini::Verb;
-use crate::dialect::{anthropic, bedrock, gemini, oauth, openai, vertex};
+use crate::dialect::{anthropic, azure, bedrock, cohere, gemini, oauth, ollama, openai, vertex, workers_ai};
 use crate::endpoint::{Endpoint, decoded};
 
 /// Who answers a path.
@@ -21,6 +21,15 @@ static ENDPOINTS: &[(&str, &'static dyn Endpoint)] = &[
     ("/v1/chat/completions", &openai::Create(Operation::Chat)),
     ("/v1/completions", &openai::Create(Operation::Completions)),
     ("/v1/embeddings", &openai::Create(Operation::Embeddings)),
+    ("/v1/responses", &openai::Responses),
+    ("/v1/moderations", &openai::Moderations),
+    ("/v1/images/generations", &openai::Generations),
+    ("/v1/images/edits", &openai::Edits { varies: false }),
+    ("/v1/images/variations", &openai::Edits { varies: true }),
+    ("/v1/audio/speech", &openai::Speech),
+    ("/v1/audio/transcriptions", &openai::Transcriptions { translates: false }),
+    ("/v1/audio/translations", &openai::Transcriptions { translates: true }),
+    ("/v1/rerank", &openai::Rerank),
     ("/v1/messages", &anthropic::Messages),
     ("/v1/messages/count_tokens", &anthropic::CountTokens),
     ("/anthropic/v1/messages", &anthropic::Messages),
@@ -78,9 +87,56 @@ static ENDPOINTS: &[(&str, &'static dyn Endpoint)] = &[
         "/v1beta1/projects/{}/locations/{}/publishers/anthropic/models/{}:streamRawPredict",
         &vertex::Claude { stream: true },
     ),
+    ("/openai/deployments/{}/chat/completions", &azure::Deployment(Operation::Chat)),
+    ("/openai/deployments/{}/completions", &azure::Deployment(Operation::Completions)),
+    ("/openai/deployments/{}/embeddings", &azure::Deployment(Operation::Embeddings)),
+    ("/openai/v1/chat/completions", &azure::V1(Operation::Chat)),
+    ("/openai/v1/completions", &azure::V1(Operation::Completions)),
+    ("/openai/v1/embeddings", &azure::V1(Operation::Embeddings)),
+    ("/openai/v1/responses", &azure::Other { endpoint: &openai::Responses, deployed: false }),
+    (
+        "/openai/deployments/{}/images/generations",
+        &azure::Other { endpoint: &openai::Generations, deployed: true },
+    ),
+    ("/openai/v1/images/generations", &azure::Other { endpoint: &openai::Generations, deployed: false }),
+    (
+        "/openai/deployments/{}/images/edits",
+        &azure::Other { endpoint: &openai::Edits { varies: false }, deployed: true },
+    ),
+    (
+        "/openai/v1/images/edits",
+        &azure::Other { endpoint: &openai::Edits { varies: false }, deployed: false },
+    ),
+    ("/openai/deployments/{}/audio/speech", &azure::Other { endpoint: &openai::Speech, deployed: true }),
+    ("/openai/v1/audio/speech", &azure::Other { endpoint: &openai::Speech, deployed: false }),
+    (
+        "/openai/deployments/{}/audio/transcriptions",
+        &azure::Other { endpoint: &openai::Transcriptions { translates: false }, deployed: true },
+    ),
+    (
+        "/openai/v1/audio/transcriptions",
+        &azure::Other { endpoint: &openai::Transcriptions { translates: false }, deployed: false },
+    ),
+    (
+        "/openai/deployments/{}/audio/translations",
+        &azure::Other { endpoint: &openai::Transcriptions { translates: true }, deployed: true },
+    ),
+    (
+        "/openai/v1/audio/translations",
+        &azure::Other { endpoint: &openai::Transcriptions { translates: true }, deployed: false },
+    ),
+    ("/models/chat/completions", &azure::Foundry(Operation::Chat)),
+    ("/models/embeddings", &azure::Foundry(Operation::Embeddings)),
     ("/token", &oauth::GoogleToken),
     ("/{}/oauth2/v2.0/token", &oauth::EntraToken),
     ("/google/service-account", &oauth::ServiceAccount),
+    ("/v2/chat", &cohere::ChatRoute),
+    ("/v2/embed", &cohere::EmbedRoute),
+    ("/v2/rerank", &cohere::RerankRoute),
+    ("/api/chat", &ollama::ChatRoute),
+    ("/api/embed", &ollama::EmbedRoute),
+    ("/client/v4/accounts/{}/ai/run/*", &workers_ai::Run),
+    ("/v1/*", &openai::Echo),
 ];
 
 impl Route {
@@ -98,7 +154,7 @@ impl Route {
             let captured = matched(pattern, path)?;
             let methods = match *pattern {
                 "/google/service-account" => "GET",
-                pattern if pattern.ends_with('*') => "",
+                "/v1/*" => "",
                 _ => "POST",
             };
             Some(Self::Create { endpoint: *endpoint, captured, methods })
@@ -121,7 +177,7 @@ fn matched(pattern: &str, path: &str) -> Option<Vec<String>> {
     let mut parts = path.split('/');
     for wanted in pattern.split('/') {
         if wanted == "*" {
-            captured.push(parts.collect::<Vec<_>>().join("/"));
+            captured.push(decoded(&parts.collect::<Vec<_>>().join("/")).into_owned());
             return Some(captured);
         }
         let part = parts.next()?;

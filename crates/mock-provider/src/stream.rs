@@ -82,6 +82,7 @@ pub(crate) enum Beat<'t> {
 #[derive(Debug, Default)]
 pub(crate) struct Pen {
     events: Vec<Event>,
+    written: u64,
 }
 
 impl Made {
@@ -111,9 +112,15 @@ impl Pen {
     /// Any event.
     pub(crate) fn event(&mut self, event: Event) {
         self.events.push(event);
+        self.written += 1;
     }
 
-    /// What was written so far.
+    /// How many events came before the next.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// What was written and not yet taken.
     pub(crate) fn take(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }

@@ -24,6 +24,8 @@ pub(crate) enum Framing {
     Sse,
     /// Server-sent events with `\r\n`, as Google writes them.
     SseCrlf,
+    /// A JSON document per line.
+    Lines,
     /// The elements of one JSON array.
     Array,
     /// `application/vnd.amazon.eventstream`.
@@ -49,6 +51,7 @@ impl Framing {
         HeaderValue::from_static(match self {
             Self::Sse => "text/event-stream; charset=utf-8",
             Self::SseCrlf => "text/event-stream",
+            Self::Lines => "application/x-ndjson",
             Self::Array => "application/json; charset=UTF-8",
             Self::EventStream => "application/vnd.amazon.eventstream",
         })
@@ -66,6 +69,10 @@ impl Framing {
         match self {
             Self::Sse => sse(out, name, data, "\n", whole),
             Self::SseCrlf => sse(out, name, data, "\r\n", whole),
+            Self::Lines => {
+                out.extend_from_slice(data);
+                out.extend_from_slice(if whole { b"\n" } else { b"" });
+            }
             Self::Array => {
                 out.extend_from_slice(match (first, whole) {
                     (true, _) => b"[",
@@ -157,6 +164,8 @@ mod tests {
     fn each_framing_writes_events_and_breaks_them() {
         check(Framing::Sse, None, "event: a\ndata: {\"n\":1}\n\ndata: {\"n\":2}\n\n]");
         check(Framing::SseCrlf, None, "event: a\r\ndata: {\"n\":1}\r\n\r\ndata: {\"n\":2}\r\n\r\n]");
+        check(Framing::Lines, None, "{\"n\":1}\n{\"n\":2}\n]");
+        check(Framing::Lines, Some(Malformed::Json), "{\"n\":1}\n{\"n\n]");
         check(Framing::Array, None, "[{\"n\":1},\r\n{\"n\":2}]");
         check(Framing::Sse, Some(Malformed::Sse), "event: a\ndata: {\"n\":1}\n\ndata: {\"n\":2}\n]");
         check(Framing::Array, Some(Malformed::Sse), "[{\"n\":1}{\"n\":2}]");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bus::work::Delivery;
 use bytes::{Bytes, BytesMut};
 use domain::config::Unsupported;
-use domain::headers::DROPPED_PARAMS;
+use domain::headers::{DROPPED_PARAMS, PROVIDER_REQUEST_ID};
 use domain::model::Models as _;
 use domain::{ApiError, ErrorClass, Operation};
 use providers::exchange::{Exchange, Outgoing};
@@ -104,7 +104,7 @@ impl Worker {
             warn!(attempt = %task.id, provider, ?dropped, "the provider does not take these parameters");
         }
         let account = self.account(task).await?;
-        let url = format!("{}{}", call.base_url, call.path_and_query);
+        let url = format!("{}{}", call.base_url, call.path(task.envelope.operation));
         if call.untrusted_host {
             // A literal address never reaches the resolver, so it is looked at here.
             domain::host::check_custom_host(&call.base_url, &[])
@@ -315,8 +315,10 @@ fn whole(exchange: &Exchange<'_>, asked: &Asked, answer: Whole, first_byte: Dura
     } else {
         match exchange.answer(&answer.body, &asked.body) {
             Err(message) => return invalid(message),
-            Ok((body, told)) if exchange.is_native() => (body, told, answer.content_type.clone()),
-            Ok((body, told)) => (body, told, JSON.to_owned()),
+            Ok((body, told)) => {
+                let content_type = exchange.media_type().unwrap_or(&answer.content_type);
+                (body, told, content_type.to_owned())
+            }
         }
     };
     Made {
@@ -409,6 +411,10 @@ fn passed_on(headers: &HeaderMap, dropped: &[String]) -> BTreeMap<String, String
         fits
     };
     let mut all: BTreeMap<String, String> = texts.filter(fits).collect();
+    // The name is taken by the gateway's own id.
+    if let Some(id) = headers.get("x-request-id").and_then(|id| id.to_str().ok()) {
+        all.insert(PROVIDER_REQUEST_ID.to_owned(), id.to_owned());
+    }
     if !dropped.is_empty() {
         let mut list = dropped.join(", ");
         list.retain(|c| c.is_ascii_graphic() || c == ' ');

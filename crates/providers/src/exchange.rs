@@ -13,7 +13,7 @@ use domain::registry::{Format, Quirks};
 use domain::{ApiError, Call, Envelope, Operation};
 use serde_json::{Map, Value};
 
-use crate::chat::{About, ProviderError};
+use crate::chat::{About, ProviderError, replay};
 use crate::openai::Told;
 use crate::translation::{self, Translation};
 use crate::{anthropic, embeddings, failure, openai, rerank, responses};
@@ -78,6 +78,13 @@ impl<'a> Exchange<'a> {
         self.format.forwards(self.operation, self.asked, self.quirks)
     }
 
+    /// Media type of a whole 2xx answer in the caller's dialect, where it is not the provider's own: a caller who asked
+    /// for a stream gets one, although the provider gave none.
+    pub fn media_type(&self) -> Option<&'static str> {
+        let streams = self.stream && translation::dialect(self.operation).is_some();
+        (!self.is_native()).then_some(if streams { "text/event-stream" } else { "application/json" })
+    }
+
     /// A whole 2xx answer in the caller's dialect. `request` is the caller's body. The error says why it is no answer.
     pub fn answer(&self, body: &Bytes, request: &Bytes) -> Result<(Bytes, Told), String> {
         if self.is_native() {
@@ -97,6 +104,12 @@ impl<'a> Exchange<'a> {
                 let answer = (wire.read_answer)(body)?;
                 let told = Told { model: answer.model.clone(), usage: answer.usage };
                 let request = request::repeated(self, request);
+                if self.stream {
+                    let mut writer = (dialect.writer)(&self.about, &request);
+                    let mut out = Vec::new();
+                    replay(answer).iter().for_each(|event| writer.write(event, &mut out));
+                    return Ok((Bytes::from(out), told));
+                }
                 Ok((Bytes::from((dialect.write_answer)(&answer, &self.about, &request)), told))
             }
             Translation::Embeddings(_, read) => Ok(self.vectors(&read(body)?, request)),

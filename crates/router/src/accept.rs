@@ -429,7 +429,9 @@ fn reply(options: &Options) -> ReplyTo {
 fn kept(name: &str, value: &str) -> Option<String> {
     let secret = match name.to_ascii_lowercase().as_str() {
         "authorization" | "api-key" | "x-api-key" | "x-portkey-api-key" | "pointsman-key" => true,
-        "x-portkey-config" | "pointsman-config" if value.trim_start().starts_with('{') => {
+        "x-portkey-config" | "pointsman-config" | "pointsman-provider-options"
+            if value.trim_start().starts_with('{') =>
+        {
             let document = serde_json::from_str(value).ok();
             document.is_none_or(|document| domain::config::clear_credential(&document).is_some())
         }
@@ -445,6 +447,15 @@ fn refuse_clear_credentials(delivery: &Delivery) -> Result<(), ApiError> {
                 "header `{name}`: a credential in clear does not travel on the bus; name a configured provider, \
                  or send the request over HTTP, where it is sealed"
             );
+            return Err(ApiError::bad_request(name, "credential_in_clear", message));
+        }
+    }
+    if let Some(options) = delivery.header(headers::PROVIDER_OPTIONS) {
+        let document = serde_json::from_str(options).unwrap_or_default();
+        if let Some(path) = domain::config::clear_credential(&document) {
+            let name = headers::PROVIDER_OPTIONS;
+            let message =
+                format!("header `{name}`: `{path}` is a credential in clear; name a virtual key instead");
             return Err(ApiError::bad_request(name, "credential_in_clear", message));
         }
     }

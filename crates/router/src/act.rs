@@ -224,7 +224,8 @@ impl Router {
             format: resolved.format,
             operation: resolved.operation,
             base_url: resolved.base_url,
-            path_and_query: resolved.path_and_query,
+            path_and_query: Some(resolved.path_and_query)
+                .filter(|path| path != envelope.operation.openai_path()),
             model: resolved.model,
             quirks: resolved.quirks,
             options: resolved.options,

@@ -13,6 +13,8 @@ use crate::act::{Router, Trouble};
 pub(crate) struct Gathered {
     params: Option<Value>,
     metadata: Option<Map<String, Value>>,
+    /// Path of the HTTP route, where the operation does not say it.
+    path: Option<String>,
 }
 
 impl Router {
@@ -27,6 +29,10 @@ impl Router {
         if config.needs_body() {
             let body = self.ctx.bus().fetch(&envelope.body, body.clone()).await?;
             gathered.params = serde_json::from_slice(&body).ok();
+        }
+        if let Some(through) = &envelope.passthrough {
+            let path = through.path_and_query.split('?').next().unwrap_or_default();
+            gathered.path = Some(format!("{}{path}", envelope.operation.http_path()));
         }
         if config.needs_metadata() {
             gathered.metadata = envelope.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
@@ -63,7 +69,7 @@ impl Gathered {
         RequestFacts {
             operation: envelope.operation,
             lane: envelope.lane,
-            path: envelope.operation.http_path(),
+            path: self.path.as_deref().unwrap_or(envelope.operation.http_path()),
             model: envelope.model.as_deref(),
             params: self.params.as_ref(),
             body_bytes: envelope.body.size(),

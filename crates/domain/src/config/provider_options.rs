@@ -2,9 +2,11 @@
 
 /// The keys that say how a provider's API is spoken and nothing of accounts and places: the request's headers fill them
 /// at every target.
-pub(super) const OF_REQUESTS: &[&str] = &["anthropic_beta", "anthropic_version", "openai_beta"];
+pub const OF_REQUESTS: &[&str] = &["anthropic_beta", "anthropic_version", "openai_beta"];
 
 /// The keys, which are Portkey's provider headers in snake case, and the older Azure keys.
+///
+/// In order, so that one is found by halving.
 pub const KEYS: &[&str] = &[
     "amz_server_side_encryption",
     "amz_server_side_encryption_aws_kms_key_id",
@@ -80,3 +82,26 @@ pub const KEYS: &[&str] = &[
     "vertex_storage_bucket_name",
     "workers_ai_account_id",
 ];
+
+/// The key that a request header fills: `x-portkey-azure-region` is `azure_region`, and those that say how an API is
+/// spoken go without the prefix as well, as their providers' own clients send them. None: it is no such header.
+pub fn of_header(name: &str) -> Option<&'static str> {
+    let key = name.strip_prefix("x-portkey-").unwrap_or(name).replace('-', "_");
+    let known = if name.starts_with("x-portkey-") { KEYS } else { OF_REQUESTS };
+    known.binary_search(&key.as_str()).ok().map(|at| known[at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_fill_their_keys() {
+        assert!(KEYS.is_sorted() && OF_REQUESTS.is_sorted());
+        assert_eq!(of_header("x-portkey-aws-region"), Some("aws_region"));
+        assert_eq!(of_header("x-portkey-anthropic-beta"), Some("anthropic_beta"));
+        assert_eq!(of_header("anthropic-beta"), Some("anthropic_beta"));
+        assert_eq!(of_header("aws-region"), None);
+        assert_eq!(of_header("x-portkey-metadata"), None);
+    }
+}

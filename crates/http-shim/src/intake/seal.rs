@@ -62,18 +62,44 @@ impl Sealer {
                 None => Ok(text),
             };
         }
+        match self.seal_all(&mut document)? {
+            0 => Ok(text),
+            _ => fits(document.to_string()),
+        }
+    }
+
+    /// The provider's options of a header under those of headers of their own, with every secret in them sealed; over
+    /// the bus they have to be already.
+    pub(crate) fn options(
+        &self,
+        door: Door,
+        given: &Map<String, Value>,
+        own: &Map<String, Value>,
+    ) -> Result<Map<String, Value>, ApiError> {
+        if given.is_empty() && own.is_empty() {
+            return Ok(Map::new());
+        }
+        let mut all = Value::Object(given.iter().chain(own).map(|(k, v)| (k.clone(), v.clone())).collect());
+        if door == Door::Nats {
+            return match domain::config::clear_credential(&all) {
+                Some(path) => Err(in_clear(headers::PROVIDER_OPTIONS, &format!("`{path}`"))),
+                None => Ok(given.clone()),
+            };
+        }
+        self.seal_all(&mut all)?;
+        Ok(all.as_object().cloned().unwrap_or_default())
+    }
+
+    /// Seals every credential in a document. Returns how many there were.
+    fn seal_all(&self, document: &mut Value) -> Result<usize, ApiError> {
         let mut failed = None;
-        let sealed = domain::config::seal_credentials(&mut document, &mut |secret| {
+        let sealed = domain::config::seal_credentials(document, &mut |secret| {
             self.seal(secret).unwrap_or_else(|err| {
                 failed = Some(err);
                 String::new()
             })
         });
-        match failed {
-            Some(err) => Err(err),
-            None if sealed == 0 => Ok(text),
-            None => fits(document.to_string()),
-        }
+        failed.map_or(Ok(sealed), Err)
     }
 
     /// The credential that goes with `x-portkey-provider`, sealed. A configured provider has its own,

@@ -58,6 +58,7 @@ impl Case<'_> {
             operation: Operation::Chat,
             content_type: None,
             passthrough: None,
+            provider_options: Default::default(),
             facts: Facts::read(Operation::Chat, None, self.body),
             registry: &self.registry,
             policy: &self.policy,

@@ -14,8 +14,8 @@ struct Dialect {
     /// Where the text is, whole and in an event.
     text: &'static str,
     delta: &'static str,
-    /// Where an error says what kind it is, and the kind of a 429 and a 529.
-    error: (&'static str, &'static str, &'static str),
+    /// Where an error says what kind it is, and the kind of a 429, a 529, and of one in the middle of a stream.
+    error: (&'static str, &'static str, &'static str, &'static str),
     /// Takes the stream apart.
     events: fn(&[u8]) -> Vec<Value>,
     /// Where token counts are, whole.
@@ -40,7 +40,7 @@ const DIALECTS: &[Dialect] = &[
         headers: &[],
         text: "/choices/0/message/content",
         delta: "/choices/0/delta/content",
-        error: ("/error/type", "rate_limit_error", "server_error"),
+        error: ("/error/type", "rate_limit_error", "server_error", "server_error"),
         events: data,
         usage: "/usage",
     },
@@ -56,7 +56,7 @@ const DIALECTS: &[Dialect] = &[
         headers: anthropic::HEADERS,
         text: "/content/0/text",
         delta: "/delta/text",
-        error: ("/error/type", "rate_limit_error", "overloaded_error"),
+        error: ("/error/type", "rate_limit_error", "overloaded_error", "overloaded_error"),
         events: data,
         usage: "/usage",
     },
@@ -72,7 +72,12 @@ const DIALECTS: &[Dialect] = &[
         headers: &[("authorization", "Bearer bedrock-api-key")],
         text: "/output/message/content/0/text",
         delta: "/delta/text",
-        error: ("/:type", "ThrottlingException", "ServiceUnavailableException"),
+        error: (
+            "/:type",
+            "ThrottlingException",
+            "ServiceUnavailableException",
+            "ServiceUnavailableException",
+        ),
         events: bedrock::frames,
         usage: "/usage",
     },
@@ -89,7 +94,12 @@ const DIALECTS: &[Dialect] = &[
         headers: &[("authorization", "Bearer bedrock-api-key")],
         text: "/content/0/text",
         delta: "/delta/text",
-        error: ("/:type", "ThrottlingException", "ServiceUnavailableException"),
+        error: (
+            "/:type",
+            "ThrottlingException",
+            "ServiceUnavailableException",
+            "ServiceUnavailableException",
+        ),
         events: bedrock::frames,
         usage: "/usage",
     },
@@ -102,7 +112,7 @@ const DIALECTS: &[Dialect] = &[
         headers: gemini::HEADERS,
         text: "/candidates/0/content/parts/0/text",
         delta: "/candidates/0/content/parts/0/text",
-        error: ("/error/status", "RESOURCE_EXHAUSTED", "UNAVAILABLE"),
+        error: ("/error/status", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNAVAILABLE"),
         events: data,
         usage: "/usageMetadata",
     },
@@ -115,11 +125,95 @@ const DIALECTS: &[Dialect] = &[
         headers: gemini::HEADERS,
         text: "/candidates/0/content/parts/0/text",
         delta: "/candidates/0/content/parts/0/text",
-        error: ("/error/status", "RESOURCE_EXHAUSTED", "UNAVAILABLE"),
+        error: ("/error/status", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNAVAILABLE"),
         events: |body| serde_json::from_slice(body).expect("an array"),
         usage: "/usageMetadata",
     },
+    Dialect {
+        name: "responses",
+        ask: |model, stream| {
+            let body =
+                json!({"model": model, "instructions": "short", "input": "hello world", "stream": stream});
+            ("/v1/responses".to_owned(), body)
+        },
+        headers: &[],
+        text: "/output/0/content/0/text",
+        delta: "/delta",
+        error: ("/error/type|/code", "rate_limit_error", "server_error", "server_error"),
+        events: data,
+        usage: "/usage",
+    },
+    Dialect {
+        name: "azure",
+        ask: |model, stream| {
+            let messages =
+                json!([{"role": "system", "content": "short"}, {"role": "user", "content": "hello world"}]);
+            let path =
+                format!("/openai/deployments/{}/chat/completions?api-version=2024-10-21", encoded(model));
+            (path, json!({"messages": messages, "stream": stream}))
+        },
+        headers: &[("api-key", "k")],
+        text: "/choices/0/message/content",
+        delta: "/choices/0/delta/content",
+        error: ("/error/code", "429", "ServiceUnavailable", "ServiceUnavailable"),
+        events: data,
+        usage: "/usage",
+    },
+    Dialect {
+        name: "cohere",
+        ask: |model, stream| {
+            let messages =
+                json!([{"role": "system", "content": "short"}, {"role": "user", "content": "hello world"}]);
+            ("/v2/chat".to_owned(), json!({"model": model, "messages": messages, "stream": stream}))
+        },
+        headers: &[("authorization", "Bearer k")],
+        text: "/message/content/0/text",
+        delta: "/delta/message/content/text",
+        error: ("/message|/delta/finish_reason", SCRIPTED_429, SCRIPTED_529, "ERROR"),
+        events: data,
+        usage: "/usage",
+    },
+    Dialect {
+        name: "ollama",
+        ask: |model, stream| {
+            let messages =
+                json!([{"role": "system", "content": "short"}, {"role": "user", "content": "hello world"}]);
+            ("/api/chat".to_owned(), json!({"model": model, "messages": messages, "stream": stream}))
+        },
+        headers: &[],
+        text: "/message/content",
+        delta: "/message/content",
+        error: (
+            "/error",
+            SCRIPTED_429,
+            SCRIPTED_529,
+            "the script in the model name asks for this error in the stream",
+        ),
+        events: |body| {
+            let lines = std::str::from_utf8(body).expect("text").lines();
+            lines.map(|line| serde_json::from_str(line).expect("json")).collect()
+        },
+        usage: "/eval_count",
+    },
+    Dialect {
+        name: "workers ai",
+        ask: |model, stream| {
+            let messages =
+                json!([{"role": "system", "content": "short"}, {"role": "user", "content": "hello world"}]);
+            let path = format!("/client/v4/accounts/a/ai/run/{}", encoded(model));
+            (path, json!({"messages": messages, "stream": stream}))
+        },
+        headers: &[("authorization", "Bearer k")],
+        text: "/result/response",
+        delta: "/response",
+        error: ("/errors/0/code", "3036", "3040", "3040"),
+        events: data,
+        usage: "/result/usage",
+    },
 ];
+
+const SCRIPTED_429: &str = "the script in the model name asks for this error (status 429)";
+const SCRIPTED_529: &str = "the script in the model name asks for this error (status 529)";
 
 impl Dialect {
     async fn send(&self, mock: &Mock, script: &str, stream: bool) -> Reply {
@@ -133,7 +227,8 @@ impl Dialect {
     }
 
     fn kind(&self, error: &Value) -> String {
-        let kind = error.pointer(self.error.0).unwrap_or_else(|| panic!("{}: {error}", self.name));
+        let kind = self.error.0.split('|').find_map(|place| error.pointer(place));
+        let kind = kind.unwrap_or_else(|| panic!("{}: {error}", self.name));
         kind.as_str().map_or_else(|| kind.to_string(), str::to_owned)
     }
 
@@ -211,7 +306,7 @@ async fn all_break_off_in_mid_stream() {
         let (last, before) = events.split_last().expect("events");
         assert_eq!(dialect.joined(before), "mock heard:", "{}", dialect.name);
         let kind = dialect.kind(last);
-        assert!(kind.eq_ignore_ascii_case(dialect.error.2), "{}: {last}", dialect.name);
+        assert!(kind.eq_ignore_ascii_case(dialect.error.3), "{}: {last}", dialect.name);
         let row = mock.only_row().await;
         assert_eq!(row["output_tokens"], 2, "{}", dialect.name);
 

@@ -7,12 +7,14 @@
 mod answer;
 mod blocks;
 mod error;
+mod replay;
 mod request;
 mod stream;
 
 pub use answer::{About, Answer, Choice, Finish, Reason};
 pub use blocks::Blocks;
 pub use error::ProviderError;
+pub use replay::replay;
 pub use request::{
     Cache, Dialect, Effort, Function, Message, Part, PartKind, Reasoning, Request, ResponseFormat, Role,
     Source, Target, Tool, ToolChoice, Written,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::request::Body;
 use super::{messages, tools};
 use crate::chat::{Chat, Finish, Kind, Reply, Usage};
+use crate::dialect::azure;
 use crate::endpoint::Asked;
 use crate::stream::{Beat, Pen, Voice};
 use crate::text::{self, CREATED};
@@ -196,7 +197,11 @@ impl Voice for ChatVoice {
     }
 
     fn error(&self, err: &ApiError, pen: &mut Pen) {
-        pen.event(Event::Data { name: None, data: err.openai_body() });
+        let data = match self.flavour {
+            Flavour::OpenAi => err.openai_body(),
+            Flavour::Azure => azure::error_body(err),
+        };
+        pen.event(Event::Data { name: None, data });
     }
 }
 
