@@ -55,6 +55,12 @@ words! {
 }
 
 impl Format {
+    /// Whether bytes go through as they are at a provider with these quirks that is asked for `asked` by a request for
+    /// `operation`.
+    pub fn forwards(self, operation: Operation, asked: Operation, quirks: &Quirks) -> bool {
+        operation == asked && self.is_native(operation) && !quirks.shapes.contains_key(&operation)
+    }
+
     /// Whether a request for this operation goes out and its answer comes back as the caller's own bytes.
     pub fn is_native(self, operation: Operation) -> bool {
         match self {

@@ -19,6 +19,7 @@ mod nats_door;
 mod options;
 mod prefer;
 mod requests;
+mod responses;
 mod routes;
 mod server;
 mod submit;
@@ -89,6 +90,13 @@ async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<B
         Ok(Route::Request(id)) => ("requests", requests::show(&gateway, id, request.headers()).await),
         Ok(Route::Answer(id)) => ("requests", requests::result(&gateway, id, request.headers()).await),
         Ok(Route::Cancel(id)) => ("requests", requests::cancel(&gateway, id, request.headers()).await),
+        Ok(Route::Response(act, id, path)) => {
+            match responses::serve(&gateway, (act, id, uri.query()), request.headers()).await {
+                Some(response) => ("responses", response),
+                // It is the provider's.
+                None => pass(&gateway, &method, path, uri.query(), request).await,
+            }
+        }
         Ok(Route::Admin) => ("admin", admin_door::forward(&gateway, request).await),
         Ok(Route::Health) => ("admin", admin::health()),
         Ok(Route::Ready) => ("admin", admin::ready(gateway.not_ready())),

@@ -119,9 +119,11 @@ fn limits(rules: &mut Rules, settings: &Settings) {
         &["limits.storage_percent"],
         format!("`limits.storage_percent` has to be from 1 to 100, not {percent}"),
     );
-    for (ttl, key) in
-        [(limits.result_ttl, "limits.result_ttl"), (limits.result_ttl_async, "limits.result_ttl_async")]
-    {
+    for (ttl, key) in [
+        (limits.result_ttl, "limits.result_ttl"),
+        (limits.result_ttl_async, "limits.result_ttl_async"),
+        (limits.responses_ttl, "limits.responses_ttl"),
+    ] {
         let message = format!("`{key}` has to be `1s` or more: the broker counts in seconds");
         rules.check(ttl >= Duration::from_secs(1), &[key], message);
     }

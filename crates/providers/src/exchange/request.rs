@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::Exchange;
 use crate::chat::{Target, Written};
 use crate::translation::{self, Translation};
-use crate::{anthropic, embeddings, openai, rerank};
+use crate::{anthropic, embeddings, openai, rerank, responses};
 
 /// What is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,11 +54,18 @@ impl Exchange<'_> {
         {
             return Ok(Outgoing { body: body.clone(), content_type: None, dropped: Vec::new() });
         }
+        let own = (self.operation == Operation::Responses).then(|| responses::without_foreign_items(body));
+        let (body, foreign) = match own.flatten() {
+            Some(written) => (&Bytes::from(written.body), written.dropped),
+            None => (body, Vec::new()),
+        };
         let asks_for_usage = self.stream
             && matches!(self.operation, Operation::Chat | Operation::Completions)
             && !self.quirks.no_stream_options;
         let plain = self.quirks.is_empty() && self.model.is_none();
-        let (changes, dropped) = if plain { (None, Vec::new()) } else { self.adapted(body, &self.changes) };
+        let (changes, mut dropped) =
+            if plain { (None, Vec::new()) } else { self.adapted(body, &self.changes) };
+        dropped.splice(..0, foreign);
         let changes = changes.as_ref().map_or(self.changes, Adapted::changes);
         let body = openai::request_body(body, &changes, asks_for_usage).map_err(|err| not_json(&err))?;
         Ok(Outgoing { body, content_type: None, dropped })
