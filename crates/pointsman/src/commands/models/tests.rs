@@ -130,6 +130,7 @@ async fn a_list_of_nothing_usable_fails() {
 }
 
 /// A server that gives one answer, and its URL.
+#[expect(clippy::disallowed_methods, reason = "a test has no context; the task ends with its runtime")]
 async fn serves(status: &'static str, body: &'static str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
