@@ -14,6 +14,7 @@ mod interface;
 mod life;
 mod live;
 mod portkey;
+mod responses;
 mod routing;
 mod secrets;
 mod storage;
