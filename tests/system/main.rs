@@ -15,6 +15,7 @@ mod life;
 mod live;
 mod operations;
 mod portkey;
+mod responses;
 mod routing;
 mod secrets;
 mod storage;

@@ -245,3 +245,44 @@ pub(super) fn repeated<'b>(exchange: &Exchange<'_>, body: &'b Bytes) -> Cow<'b, 
         Err(_) => Cow::Borrowed(body),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::config::Unsupported;
+    use domain::registry::{Format, Quirks};
+    use serde_json::json;
+
+    use super::*;
+    use crate::chat::About;
+
+    #[test]
+    fn a_provider_of_the_responses_dialect_does_not_get_the_thoughts_of_others() {
+        let (none, quirks) = (Map::new(), Quirks::default());
+        let about =
+            About { provider: "openai", model: "m", id: "1", now: 0, strict: true, include_usage: true };
+        let exchange = Exchange {
+            operation: Operation::Responses,
+            asked: Operation::Responses,
+            format: Format::OpenAi,
+            quirks: &quirks,
+            changes: Changes { defaults: &none, overrides: &none, drops: &[] },
+            options: &none,
+            model: None,
+            unsupported: Unsupported::Drop,
+            content_type: None,
+            stream: false,
+            about,
+        };
+        let thoughts = json!({ "type": "reasoning", "summary": [], "encrypted_content": "thinking:S" });
+        let body = json!({ "model": "m", "input": [thoughts, { "role": "user", "content": "a" }] });
+        let body = Bytes::from(body.to_string());
+        let sent = exchange.request(&body, None).unwrap();
+        assert_eq!(sent.dropped, ["input[0]"]);
+        let sent: Value = serde_json::from_slice(&sent.body).unwrap();
+        assert_eq!(sent["input"], json!([{ "role": "user", "content": "a" }]));
+        let own = Bytes::from_static(br#"{"model":"m","input":"a"}"#);
+        assert_eq!(exchange.request(&own, None).unwrap().body, own);
+        let rejecting = Exchange { unsupported: Unsupported::Reject, ..exchange };
+        assert!(rejecting.request(&body, None).unwrap_err().message.contains("`input[0]`"));
+    }
+}
