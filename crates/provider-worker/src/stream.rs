@@ -74,7 +74,10 @@ impl<'a> Forward<'a> {
             let last = piece.is_none();
             self.first_byte.get_or_insert_with(|| begun.elapsed());
             let taken = self.take(piece);
-            self.flush(status, &headers).await;
+            // Whoever sees the end of a response that is kept may continue it at once: the end waits for the record.
+            if !(taken.is_ok() && self.is_done() && self.task.keeps()) {
+                self.flush(status, &headers).await;
+            }
             if let Err(stopped) = taken {
                 let error = match &stopped {
                     Stopped::Provider(error) => Some(error.clone()),
@@ -195,6 +198,7 @@ impl<'a> Forward<'a> {
     }
 
     fn complete(&mut self, status: u16, headers: BTreeMap<String, String>) -> Made {
+        self.sent.extend_from_slice(&self.pending.split());
         let body = self.sent.split().freeze();
         Made {
             status,

@@ -72,15 +72,16 @@ impl Draft {
     }
 
     /// Functions in OpenAI's shape, which many formats took over; tools of other dialects than `dialect` are left out.
+    /// Tools come with their numbers in the caller's request, as `enumerate` gives them.
     /// `strict`: the format says elsewhere that arguments have to fit exactly.
     pub(crate) fn functions(
         &mut self,
-        tools: Vec<Tool>,
+        tools: impl IntoIterator<Item = (usize, Tool)>,
         dialect: Option<Dialect>,
         strict: bool,
     ) -> Result<Vec<Value>, ApiError> {
-        let mut written = Vec::with_capacity(tools.len());
-        for (i, tool) in tools.into_iter().enumerate() {
+        let mut written = Vec::new();
+        for (i, tool) in tools {
             match tool {
                 Tool::Function(function) => {
                     self.lose_cache(function.cache.as_ref(), &format!("tools[{i}]"));
@@ -116,14 +117,18 @@ fn in_openai_shape(i: usize, function: Function) -> Result<Value, ApiError> {
     Ok(json!({ "type": "function", "function": written }))
 }
 
-/// A JSON schema that carries its own name and description, for formats that take a bare schema.
+/// A JSON schema that carries its own name and description, for formats that take a bare schema. A title of its own
+/// wins over the name, which is a label; a description of its own follows ours.
 pub(crate) fn titled(schema: Value, name: String, description: Option<String>) -> Value {
     let Value::Object(mut schema) = schema else { return schema };
     if !name.is_empty() {
         schema.entry("title").or_insert_with(|| name.into());
     }
     if let Some(description) = description {
-        schema.entry("description").or_insert_with(|| description.into());
+        match schema.get_mut("description") {
+            Some(Value::String(own)) => *own = format!("{description}\n\n{own}"),
+            _ => drop(schema.insert("description".to_owned(), description.into())),
+        }
     }
     Value::Object(schema)
 }
@@ -161,17 +166,19 @@ mod tests {
         let mut draft = Draft::default();
         let function = Function { name: "f".into(), strict: Some(true), ..Function::default() };
         let native = Tool::Native { dialect: Dialect::Gemini, value: json!({ "google_search": {} }) };
-        let tools = vec![Tool::Function(function), native];
+        let tools = [(0, Tool::Function(function)), (1, native)];
         let written = draft.functions(tools, Some(Dialect::Cohere), false).unwrap();
         let expected = json!({ "name": "f", "parameters": { "type": "object", "properties": {} } });
         assert_eq!(written, [json!({ "type": "function", "function": expected })]);
         assert_eq!(draft.dropped, ["tools[0].function.strict", "tools[1]"]);
-        let nameless = draft.functions(vec![Tool::Function(Function::default())], None, false).unwrap_err();
+        let nameless = draft.functions([(0, Tool::Function(Function::default()))], None, false).unwrap_err();
         assert_eq!(nameless.param.as_deref(), Some("tools[0].function.name"));
     }
 
     #[test]
     fn a_schema_keeps_its_own_words() {
+        let described = titled(json!({ "description": "Mine" }), String::new(), Some("Ours".into()));
+        assert_eq!(described, json!({ "description": "Ours\n\nMine" }));
         let schema = titled(json!({ "title": "Mine", "$ref": "#/$defs/a" }), "n".into(), Some("d".into()));
         assert_eq!(schema, json!({ "title": "Mine", "$ref": "#/$defs/a", "description": "d" }));
         assert_eq!(titled(json!(true), "n".into(), None), json!(true));

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-/// Longest part of an answer that is quoted, in bytes.
-const QUOTED: usize = 4096;
+use crate::chat::ProviderError;
 
 /// The body for a provider's own error. What has no error object is quoted.
 pub fn told(provider: &str, body: &[u8]) -> Bytes {
@@ -31,8 +30,8 @@ pub fn told(provider: &str, body: &[u8]) -> Bytes {
 
 /// The body for an answer that is none: it quotes what came.
 pub fn unusable(provider: &str, body: &[u8]) -> Bytes {
-    let text = String::from_utf8_lossy(&body[..body.len().min(QUOTED)]);
-    let message = format!("Invalid response received from {provider}: {text}");
+    let quoted = ProviderError::quoting(body).message;
+    let message = format!("Invalid response received from {provider}: {quoted}");
     written(provider, json!({ "message": message, "type": null, "param": null, "code": null }))
 }
 
@@ -84,8 +83,7 @@ mod tests {
             let message = format!("Invalid response received from groq: {body}");
             check(body, json!({ "message": message, "type": null, "param": null, "code": null }));
         }
-        let long = "x".repeat(QUOTED * 2);
-        assert!(told("groq", long.as_bytes()).len() < QUOTED + 200);
+        assert!(told("groq", &[b'x'; 9_000]).len() < 5_000);
     }
 
     #[test]

@@ -8,9 +8,6 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::chat::{Broken, MAX_EVENT, Reason};
 
-/// Longest part of an error that is passed on, in bytes.
-const QUOTED: usize = 4096;
-
 /// A body that has to be a JSON object. The error says where it stops being one and quotes nothing.
 pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, String> {
     serde_json::from_slice(body).map_err(|err| {
@@ -28,11 +25,6 @@ pub(crate) fn text(value: &Value) -> Option<&str> {
     value.as_str().filter(|text| !text.is_empty())
 }
 
-/// The beginning of a body that has no known shape.
-pub(crate) fn beginning(body: &[u8]) -> String {
-    String::from_utf8_lossy(&body[..body.len().min(QUOTED)]).into_owned()
-}
-
 /// Seconds since 1970 of a time such as `2025-07-07T20:22:19.184789Z`. Times before 1970 are none.
 pub(crate) fn seconds(time: &str) -> Option<u64> {
     u64::try_from(OffsetDateTime::parse(time, &Rfc3339).ok()?.unix_timestamp()).ok()
@@ -45,6 +37,11 @@ pub(crate) fn arguments(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
+}
+
+/// The error of a call that names no tool, so that nobody could answer it. `i`: its number in the answer.
+pub(crate) fn nameless(i: usize) -> String {
+    format!("tool_calls[{i}] names no tool")
 }
 
 /// A name for a call whose provider gives it none: the same for the same words, different for others.

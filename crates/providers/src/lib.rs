@@ -2,6 +2,10 @@
 
 #![warn(missing_docs)]
 
+// Checks that unit tests share with the tests that see this crate from outside.
+#[cfg(test)]
+extern crate self as providers;
+
 mod address;
 pub mod anthropic;
 pub mod aws;
@@ -13,11 +17,13 @@ mod draft;
 pub mod embeddings;
 pub mod exchange;
 pub mod failure;
+mod fields;
 pub mod formats;
 pub mod gemini;
 pub mod google;
 mod lenient;
 mod lookup;
+mod media;
 pub mod models;
 pub mod ollama;
 pub mod openai;

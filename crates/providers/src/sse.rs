@@ -1,13 +1,18 @@
 //! Server-sent events, cut at event boundaries: bytes are passed on, not written anew.
 
 use bytes::{Bytes, BytesMut};
-use memchr::memmem;
+use memchr::memchr;
 
-/// Cuts a byte stream into whole events. An event ends with an empty line.
+/// Cuts a byte stream into whole events. An event ends with an empty line. Every byte is looked at once.
 #[derive(Debug, Default)]
 pub struct Events {
     pending: BytesMut,
+    /// Where the last line begins, and up to where it has no end.
+    line: usize,
     searched: usize,
+    /// Bytes that were looked at so far.
+    #[cfg(test)]
+    looked_at: usize,
 }
 
 impl Events {
@@ -18,17 +23,26 @@ impl Events {
 
     /// The next whole event with its empty line, if there is one.
     pub fn take(&mut self) -> Option<Bytes> {
-        let from = self.searched.saturating_sub(3);
-        match boundary(&self.pending[from..]) {
-            Some(end) => {
-                self.searched = 0;
-                Some(self.pending.split_to(from + end).freeze())
-            }
-            None => {
-                self.searched = self.pending.len();
-                None
+        while let Some(at) = self.line_end() {
+            let begin = std::mem::replace(&mut self.line, at + 1);
+            if matches!(&self.pending[begin..at], b"" | b"\r") {
+                (self.line, self.searched) = (0, 0);
+                return Some(self.pending.split_to(at + 1).freeze());
             }
         }
+        None
+    }
+
+    /// Where the next line ends, if it does.
+    fn line_end(&mut self) -> Option<usize> {
+        let from = self.searched;
+        let at = memchr(b'\n', &self.pending[from..]).map(|at| from + at);
+        self.searched = at.map_or(self.pending.len(), |at| at + 1);
+        #[cfg(test)]
+        {
+            self.looked_at += self.searched - from;
+        }
+        at
     }
 
     /// Bytes of an event that is not finished.
@@ -38,18 +52,8 @@ impl Events {
 
     /// What is left when the stream has ended.
     pub fn rest(&mut self) -> Bytes {
-        self.searched = 0;
+        (self.line, self.searched) = (0, 0);
         self.pending.split().freeze()
-    }
-}
-
-/// Where the first event ends, empty line included.
-fn boundary(bytes: &[u8]) -> Option<usize> {
-    let lf = memmem::find(bytes, b"\n\n").map(|at| at + 2);
-    let crlf = memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4);
-    match (lf, crlf) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
     }
 }
 
@@ -79,6 +83,29 @@ mod tests {
                 [b"data: 1\n\n", b": ping\n\n", b"data: 2\r\n\r\n", b"data: [DONE]\n\n"];
             assert_eq!(seen, expected, "pieces of {size}");
             assert_eq!(&events.rest()[..], b"rest");
+        }
+    }
+
+    #[test]
+    fn line_ends_may_be_mixed() {
+        let mut events = Events::default();
+        events.push(b"data: 1\n\r\ndata: 2\r\n\n\ndata: 3");
+        let seen: Vec<_> = std::iter::from_fn(|| events.take()).collect();
+        assert_eq!(seen, [&b"data: 1\n\r\n"[..], b"data: 2\r\n\n", b"\n"]);
+        assert_eq!(&events.rest()[..], b"data: 3");
+    }
+
+    #[test]
+    fn every_byte_is_looked_at_once() {
+        let stream =
+            [b"data: 1\n\n".repeat(1000), b"data: 2\r\n\r\n".repeat(1000), vec![b'x'; 4000]].concat();
+        for size in [1, 7, stream.len()] {
+            let (mut events, mut count) = (Events::default(), 0);
+            for piece in stream.chunks(size) {
+                events.push(piece);
+                count += std::iter::from_fn(|| events.take()).count();
+            }
+            assert_eq!((count, events.looked_at), (2000, stream.len()), "pieces of {size}");
         }
     }
 

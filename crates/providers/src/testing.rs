@@ -8,6 +8,9 @@ use crate::chat::{
     Written,
 };
 
+#[path = "../tests/decoders/promises.rs"]
+mod promises;
+
 /// What a reader makes of a stream: the events, and how it ended.
 pub(crate) type Read = (Vec<Event>, Result<(), Broken>);
 
@@ -32,45 +35,8 @@ pub(crate) fn read_cut_anywhere<R: ReadEvents + Default>(stream: &[u8]) -> Read 
     }
     let bytes: Vec<&[u8]> = stream.chunks(1).collect();
     assert_eq!(read::<R>(&bytes), whole, "byte by byte");
-    check_promises(&whole);
+    promises::check(&whole.0, &whole.1);
     whole
-}
-
-/// Checks what readers promise to writers.
-#[track_caller]
-fn check_promises((events, end): &Read) {
-    let mut open: Vec<(u32, u32)> = Vec::new();
-    let (mut begun, mut finished) = (std::collections::BTreeMap::<u32, u32>::new(), Vec::new());
-    for (i, event) in events.iter().enumerate() {
-        assert_eq!(i == 0, matches!(event, Event::Start(_)), "Start is first and once: {events:?}");
-        let is_last = matches!(event, Event::End | Event::Error(_));
-        assert!(!is_last || i + 1 == events.len(), "nothing follows {event:?}");
-        match event {
-            Event::Open { choice, block, .. } => {
-                let next = begun.entry(*choice).or_default();
-                assert_eq!(block, next, "parts are counted");
-                *next += 1;
-                open.push((*choice, *block));
-            }
-            Event::Close { choice, block } => {
-                let at = open.iter().position(|part| part == &(*choice, *block));
-                open.remove(at.expect("only open parts are closed"));
-            }
-            Event::Delta { choice, block, .. } => {
-                assert!(begun.get(choice).is_some_and(|next| block < next), "{event:?} has begun");
-            }
-            Event::Finish { choice, .. } => {
-                assert!(!open.iter().any(|part| part.0 == *choice), "all parts of {choice} are closed");
-                finished.push(*choice);
-            }
-            Event::End => {
-                assert!(begun.keys().all(|choice| finished.contains(choice)), "all choices are finished");
-            }
-            _ => {}
-        }
-    }
-    let complete = matches!(events.last(), Some(Event::End | Event::Error(_)));
-    assert_eq!(end.is_ok(), complete, "an answer is complete or broken: {end:?}");
 }
 
 /// Streams of these pieces in any order, with anything between them.

@@ -1,39 +1,16 @@
 //! Errors in Anthropic's shape: `{"type":"error","error":{"type","message"},"request_id"}`.
 
-use domain::ApiError;
+use domain::error::anthropic_type;
 use serde_json::{Map, Value, json};
 
 use crate::chat::ProviderError;
 
-/// Longest part of an unknown error body that is kept, in bytes.
-const QUOTED: usize = 4096;
-
-/// Anthropic's families of errors, and the status that each comes with.
+/// The status that an Anthropic family of errors comes with.
 ///
 /// Source: "Errors" on platform.claude.com.
-const KINDS: [(u16, &str); 11] = [
-    (400, "invalid_request_error"),
-    (401, "authentication_error"),
-    (402, "billing_error"),
-    (403, "permission_error"),
-    (404, "not_found_error"),
-    (408, "timeout_error"),
-    (413, "request_too_large"),
-    (429, "rate_limit_error"),
-    (500, "api_error"),
-    (504, "timeout_error"),
-    (529, "overloaded_error"),
-];
-
-/// The family for a status.
-fn kind_of(status: u16) -> &'static str {
-    let exact = KINDS.iter().find(|(known, _)| *known == status).map(|(_, kind)| *kind);
-    exact.unwrap_or(if (400..500).contains(&status) { "invalid_request_error" } else { "api_error" })
-}
-
-/// The status for a family.
 fn status_of(kind: &str) -> Option<u16> {
-    KINDS.iter().rev().find(|(_, known)| *known == kind).map(|(status, _)| *status)
+    const STATUSES: [u16; 10] = [400, 401, 402, 403, 404, 413, 429, 500, 504, 529];
+    STATUSES.into_iter().find(|status| anthropic_type(*status) == kind)
 }
 
 /// The body for a provider's error. Its name comes in front of its words; code, field and request id are kept, and so
@@ -69,11 +46,12 @@ fn document(error: &ProviderError, status: u16, provider: &str) -> Value {
 /// The provider's own family if Anthropic has it. Others use the two that fit everything where the status says more.
 fn family(kind: Option<&str>, status: u16) -> &str {
     let known = kind.filter(|kind| status_of(kind).is_some());
-    let exact = KINDS.iter().find(|(known, _)| *known == status).map(|(_, kind)| *kind);
-    match (known, exact) {
-        (Some("invalid_request_error" | "api_error"), Some(exact)) => exact,
-        (Some(known), _) => known,
-        (None, _) => kind_of(status),
+    let of_status = anthropic_type(status);
+    let says_more = status_of(of_status) == Some(status);
+    match known {
+        Some("invalid_request_error" | "api_error") if says_more => of_status,
+        Some(known) => known,
+        None => of_status,
     }
 }
 
@@ -91,27 +69,10 @@ pub fn forward_error(body: &[u8], status: u16, provider: &str) -> Vec<u8> {
     }
 }
 
-/// The body for an error of ours.
-pub fn own_error(err: &ApiError) -> Vec<u8> {
-    let mut inner = Map::new();
-    inner.insert("type".to_owned(), kind_of(err.status).into());
-    inner.insert("message".to_owned(), err.message.as_str().into());
-    if let Some(param) = &err.param {
-        inner.insert("param".to_owned(), param.as_ref().into());
-    }
-    if let Some(code) = &err.code {
-        inner.insert("code".to_owned(), code.as_str().into());
-    }
-    json!({ "type": "error", "error": inner }).to_string().into_bytes()
-}
-
 /// Reads an error answer, Anthropic's or one of the shapes that gateways and clouds in front of it use.
 pub fn read_error(body: &[u8]) -> ProviderError {
     let document = serde_json::from_slice::<Value>(body).ok();
-    document.as_ref().and_then(error_of).unwrap_or_else(|| ProviderError {
-        message: String::from_utf8_lossy(&body[..body.len().min(QUOTED)]).into_owned(),
-        ..ProviderError::default()
-    })
+    document.as_ref().and_then(error_of).unwrap_or_else(|| ProviderError::quoting(body))
 }
 
 /// The error in a JSON document, if there is one.
@@ -215,30 +176,23 @@ mod tests {
     }
 
     #[test]
-    fn every_status_has_a_family() {
-        for (status, kind) in [
-            (400, "invalid_request_error"),
-            (401, "authentication_error"),
-            (403, "permission_error"),
-            (404, "not_found_error"),
-            (413, "request_too_large"),
-            (422, "invalid_request_error"),
-            (429, "rate_limit_error"),
-            (500, "api_error"),
-            (503, "api_error"),
-            (504, "timeout_error"),
-            (529, "overloaded_error"),
+    fn families_have_their_statuses() {
+        for (kind, status) in [
+            ("invalid_request_error", Some(400)),
+            ("not_found_error", Some(404)),
+            ("rate_limit_error", Some(429)),
+            ("api_error", Some(500)),
+            ("timeout_error", Some(504)),
+            ("overloaded_error", Some(529)),
+            ("insufficient_quota", None),
         ] {
-            let err = ApiError::new(status, "some_code", "no").with_param("messages");
-            let error = json!({"type": kind, "message": "no", "param": "messages", "code": "some_code"});
-            assert_eq!(value(own_error(&err)), json!({"type": "error", "error": error}), "{status}");
+            assert_eq!(status_of(kind), status, "{kind}");
         }
     }
 
     #[test]
-    fn what_is_no_known_shape_is_quoted_up_to_a_limit() {
+    fn other_shapes_are_read_and_the_rest_is_quoted() {
         assert_eq!(read_error(b"<html>bad gateway").message, "<html>bad gateway");
-        assert_eq!(read_error(&[b'x'; 2 * QUOTED]).message.len(), QUOTED);
         assert_eq!(read_error(br#"{"message":"no such model"}"#).message, "no such model");
         assert_eq!(read_error(br#"{"error":"denied"}"#).message, "denied");
         let details = br#"{"type":"error","error":{"type":"invalid_request_error","message":"m","details":{"error_code":"x"}}}"#;

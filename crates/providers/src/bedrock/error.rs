@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use crate::chat::ProviderError;
-use crate::lenient;
 
 /// Exceptions and the statuses that belong to them. Source: the service model of the Bedrock runtime.
 const STATUSES: &[(&str, u16)] = &[
@@ -24,7 +23,7 @@ const STATUSES: &[(&str, u16)] = &[
 /// Reads an error answer: `{"message": …}`, by some services with a capital, by some with its type.
 pub fn read_error(body: &[u8]) -> ProviderError {
     let known = serde_json::from_slice::<Value>(body).ok().and_then(|value| known(&value));
-    known.unwrap_or_else(|| ProviderError { message: lenient::beginning(body), ..ProviderError::default() })
+    known.unwrap_or_else(|| ProviderError::quoting(body))
 }
 
 fn known(value: &Value) -> Option<ProviderError> {

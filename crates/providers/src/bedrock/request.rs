@@ -161,8 +161,11 @@ fn defined(own: Map<String, Value>, family: Family, body: &mut Body) {
                 body.additional.insert(name, value);
             }
             "service_tier" => match value.as_str() {
-                // Both mean: as the account is set up.
-                Some("auto" | "standard_only") => (),
+                // As the account is set up.
+                Some("auto") => (),
+                Some("standard_only") => {
+                    body.fields.insert("serviceTier".to_owned(), json!({"type": "default"}));
+                }
                 Some(tier @ ("default" | "flex" | "priority" | "reserved")) => {
                     body.fields.insert("serviceTier".to_owned(), json!({"type": tier}));
                 }

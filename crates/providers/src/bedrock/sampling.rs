@@ -96,6 +96,13 @@ fn think(reasoning: &Reasoning, thinking: Thinking, limit: u64, body: &mut Body)
         }
         return Rules::None;
     }
+    let unsaid = match thinking {
+        Thinking::Budget => reasoning.lost_beside_budget(),
+        Thinking::None | Thinking::Adaptive | Thinking::MaxEffort | Thinking::Effort(_) => {
+            reasoning.lost_beside_effort()
+        }
+    };
+    unsaid.into_iter().for_each(|name| body.drop(name));
     match thinking {
         Thinking::None => {
             body.drop("reasoning_effort");

@@ -370,6 +370,16 @@ impl Reasoning {
         self.effort == Some(Effort::None) || (self.effort.is_none() && self.budget_tokens == Some(0))
     }
 
+    /// What formats that say how hard by a word leave unsaid, by its name: a budget beside an effort.
+    pub fn lost_beside_effort(&self) -> Option<&'static str> {
+        (self.effort.is_some() && self.budget_tokens.is_some()).then_some("thinking.budget_tokens")
+    }
+
+    /// The same for formats that say it by a number: an effort beside a budget.
+    pub fn lost_beside_budget(&self) -> Option<&'static str> {
+        (self.effort.is_some() && self.budget_tokens.is_some()).then_some("reasoning_effort")
+    }
+
     /// The budget in tokens, for formats that want one: as it was given, else by the effort's share of `max_tokens`,
     /// at least [`Self::LEAST_BUDGET`]. None: no thinking, or neither is given.
     pub fn budget(&self, max_tokens: u64) -> Option<u64> {

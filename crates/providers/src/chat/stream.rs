@@ -10,10 +10,10 @@ pub const MAX_EVENT: usize = 16 * 1024 * 1024;
 
 /// One step of a streamed answer.
 ///
-/// Readers promise, and writers rely on it: `Start` comes first and once; blocks of a choice are numbered from 0 in the
-/// order in which they open; each is closed before its choice's `Finish`; every choice that began is finished before
-/// `End`; `Usage` replaces earlier ones and, if the provider counts at all, comes before `End`; after `End` or `Error`
-/// nothing comes.
+/// Readers promise, and writers rely on it: `Start` comes first and once, unless all that comes is an `Error`; blocks of
+/// a choice are numbered from 0 in the order in which they open; each is closed before its choice's `Finish`; every
+/// choice that began is finished before `End`; `Usage` replaces earlier ones and, if the provider counts at all, comes
+/// before `End`; after `End` or `Error` nothing comes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The answer begins.

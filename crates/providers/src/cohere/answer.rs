@@ -19,7 +19,7 @@ pub fn read_answer(body: &[u8]) -> Result<Answer, String> {
         Some(Value::String(raw)) => raw,
         _ => return Err("the answer has no `finish_reason`".to_owned()),
     };
-    let (parts, uncited) = parts(message);
+    let (parts, uncited) = parts(message)?;
     let has_calls = parts.iter().any(|part| matches!(part.kind, PartKind::ToolCall { .. }));
     let finish = finish(&raw, has_calls)
         .ok_or_else(|| format!("the answer has status 200 but ended in an error ({})", word(&raw)))?;
@@ -36,7 +36,7 @@ pub fn read_answer(body: &[u8]) -> Result<Answer, String> {
 }
 
 /// The parts of a message, and citations that belong to none of them.
-fn parts(message: Map<String, Value>) -> (Vec<Part>, Vec<Value>) {
+fn parts(message: Map<String, Value>) -> Result<(Vec<Part>, Vec<Value>), String> {
     let message = Value::Object(message);
     let mut parts = Vec::new();
     if let Some(plan) = lenient::text(&message["tool_plan"]) {
@@ -48,31 +48,39 @@ fn parts(message: Map<String, Value>) -> (Vec<Part>, Vec<Value>) {
         Value::Array(blocks) => parts.extend(blocks.iter().map(part)),
         _ => {}
     }
+    let first_text = parts[first..].iter().position(is_text);
     let mut uncited = Vec::new();
     for citation in message["citations"].as_array().into_iter().flatten() {
-        match cited(&mut parts[first..], citation) {
+        match cited(&mut parts[first..], first_text, citation) {
             Some(citations) => citations.push(citation.clone()),
             None => uncited.push(citation.clone()),
         }
     }
-    parts.extend(message["tool_calls"].as_array().into_iter().flatten().enumerate().map(call));
-    (parts, uncited)
+    for (i, value) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
+        parts.push(call(i, value)?);
+    }
+    Ok((parts, uncited))
 }
 
 /// Where a citation belongs: the text block it names, else the first text there is.
-fn cited<'p>(blocks: &'p mut [Part], citation: &Value) -> Option<&'p mut Vec<Value>> {
+fn cited<'p>(
+    blocks: &'p mut [Part],
+    first_text: Option<usize>,
+    citation: &Value,
+) -> Option<&'p mut Vec<Value>> {
     if !cites_text(citation) {
         return None;
     }
     let named = citation["content_index"].as_u64().and_then(|at| usize::try_from(at).ok());
-    let is_text = |part: &Part| matches!(part.kind, PartKind::Text { .. });
-    let at = named
-        .filter(|at| blocks.get(*at).is_some_and(is_text))
-        .or_else(|| blocks.iter().position(is_text))?;
+    let at = named.filter(|at| blocks.get(*at).is_some_and(is_text)).or(first_text)?;
     match &mut blocks[at].kind {
         PartKind::Text { citations, .. } => Some(citations),
         _ => None,
     }
+}
+
+fn is_text(part: &Part) -> bool {
+    matches!(part.kind, PartKind::Text { .. })
 }
 
 /// Whether a citation is of the answer's text, not of thoughts or plans.
@@ -92,13 +100,13 @@ fn part(block: &Value) -> Part {
     }
 }
 
-fn call((i, call): (usize, &Value)) -> Part {
+fn call(i: usize, call: &Value) -> Result<Part, String> {
     let function = &call["function"];
-    let name = function["name"].as_str().unwrap_or_default().to_owned();
+    let name = lenient::text(&function["name"]).ok_or_else(|| lenient::nameless(i))?.to_owned();
     let arguments = lenient::arguments(&function["arguments"]);
     let id = lenient::text(&call["id"]).map(str::to_owned);
     let id = id.unwrap_or_else(|| lenient::call_id(&[&i.to_string(), &name, &arguments]));
-    Part::new(PartKind::ToolCall { id, name, arguments, signature: None })
+    Ok(Part::new(PartKind::ToolCall { id, name, arguments, signature: None }))
 }
 
 /// Why an answer ended. None: in an error.
@@ -158,6 +166,6 @@ pub fn read_error(body: &[u8]) -> ProviderError {
             request_id: lenient::text(&error["id"]).map(str::to_owned),
             ..ProviderError::default()
         },
-        None => ProviderError { message: lenient::beginning(body), ..ProviderError::default() },
+        None => ProviderError::quoting(body),
     }
 }

@@ -7,6 +7,7 @@ use crate::chat::{
     Dialect, Effort, Message, Reasoning, Request, ResponseFormat, Role, Target, Tool, ToolChoice, Written,
 };
 use crate::draft::{Draft, titled, unsupported};
+use crate::fields::quoted;
 use crate::turn::{Call, Piece, TakeApart, Turn, document_text, image_url};
 
 /// Writes a chat request.
@@ -80,16 +81,18 @@ pub fn write_request(request: Request, target: &Target<'_>) -> Result<Written, A
 }
 
 /// Functions and whether they have to be called. `strict_tools` is one switch for all of them.
-fn write_tools(mut tools: Vec<Tool>, choice: Option<ToolChoice>, draft: &mut Draft) -> Result<(), ApiError> {
+fn write_tools(tools: Vec<Tool>, choice: Option<ToolChoice>, draft: &mut Draft) -> Result<(), ApiError> {
+    let mut tools: Vec<(usize, Tool)> = tools.into_iter().enumerate().collect();
     match choice {
         None | Some(ToolChoice::Auto) => {}
         Some(ToolChoice::None) => draft.put("tool_choice", "NONE"),
         Some(ToolChoice::Required) => draft.put("tool_choice", "REQUIRED"),
         Some(ToolChoice::Function(name)) => {
-            tools.retain(|tool| matches!(tool, Tool::Function(function) if function.name == name));
+            tools.retain(|(_, tool)| matches!(tool, Tool::Function(function) if function.name == name));
             if tools.is_empty() {
+                let name = quoted(&name);
                 let message =
-                    format!("`tool_choice` names the function `{name}`, which is not among the `tools`");
+                    format!("`tool_choice` names the function {name}, which is not among the `tools`");
                 return Err(ApiError::bad_request("tool_choice", "unknown_tool", message));
             }
             draft.put("tool_choice", "REQUIRED");
@@ -100,7 +103,8 @@ fn write_tools(mut tools: Vec<Tool>, choice: Option<ToolChoice>, draft: &mut Dra
     if tools.is_empty() {
         return Ok(());
     }
-    let is_strict = |tool: &Tool| matches!(tool, Tool::Function(function) if function.strict == Some(true));
+    let is_strict =
+        |(_, tool): &(usize, Tool)| matches!(tool, Tool::Function(function) if function.strict == Some(true));
     let strict = tools.iter().all(is_strict);
     let written = draft.functions(tools, Some(Dialect::Cohere), strict)?;
     draft.put("tools", written);
@@ -131,7 +135,7 @@ fn thinking(reasoning: &Reasoning, limit: Option<u64>, draft: &mut Draft) -> Opt
     let budget = limit.map_or(reasoning.budget_tokens, |limit| reasoning.budget(limit));
     // Medium is how hard Cohere's models think by themselves.
     let is_lost = budget.is_none() && reasoning.effort != Some(Effort::Medium);
-    draft.lose_if(is_lost, "reasoning_effort");
+    draft.lose_if(is_lost || reasoning.lost_beside_budget().is_some(), "reasoning_effort");
     let mut thinking = Map::from_iter([("type".to_owned(), Value::from("enabled"))]);
     if let Some(budget) = budget {
         thinking.insert("token_budget".to_owned(), budget.into());

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::request::Context;
 use super::schema;
 use crate::chat::{Effort, Reasoning, ResponseFormat};
+use crate::draft::titled;
 
 /// The field's name.
 pub(super) const NAME: &str = "generationConfig";
@@ -55,15 +56,9 @@ impl Config {
             // Gemini always keeps to the schema, so `strict` needs no word.
             Some(ResponseFormat::JsonSchema { name, description, schema, strict: _ }) => {
                 self.put("responseMimeType", json());
-                let (mut schema, lost) = schema::convert(&schema, SCHEMA);
+                let (schema, lost) = schema::convert(&schema, SCHEMA);
                 lost.into_iter().for_each(|path| cx.drop(path));
-                if let Value::Object(words) = &mut schema {
-                    words.entry("title").or_insert(Value::from(name));
-                    if let Some(description) = description {
-                        words.entry("description").or_insert(Value::from(description));
-                    }
-                }
-                self.put("responseJsonSchema", Some(schema));
+                self.put("responseJsonSchema", Some(titled(schema, name, description)));
             }
         }
     }
@@ -109,6 +104,7 @@ impl Config {
         let known = cx.target.model.and_then(|model| model.max_output);
         let most = max_tokens.or(known).unwrap_or(MAX_OUTPUT);
         if cx.traits.third {
+            reasoning.lost_beside_effort().into_iter().for_each(|name| cx.drop(name));
             if let Some(effort) = reasoning.effort(most) {
                 thinking.insert("thinkingLevel".to_owned(), Value::from(level(effort, cx)));
             }
@@ -139,6 +135,7 @@ fn budget(reasoning: &Reasoning, cx: &mut Context<'_>) -> Option<u64> {
         return Some(if cx.traits.pro { LEAST_OF_PRO } else { 0 });
     }
     if reasoning.budget_tokens.is_some() {
+        reasoning.lost_beside_budget().into_iter().for_each(|name| cx.drop(name));
         return reasoning.budget_tokens;
     }
     cx.drop_if("reasoning_effort", reasoning.effort == Some(Effort::XHigh));

@@ -4,19 +4,12 @@ use serde_json::{Map, Value};
 
 use crate::chat::ProviderError;
 
-/// Most bytes that are taken over from an error of no known shape.
-const MAX_UNKNOWN: usize = 4096;
-
 /// Reads the body of an error.
 ///
 /// Source: "Error model" in Google's API design guide (AIP-193). Streams without `alt=sse` have it in an array.
 pub fn read_error(body: &[u8]) -> ProviderError {
     let value = serde_json::from_slice::<Value>(body).ok();
-    let unknown = || {
-        let text = String::from_utf8_lossy(&body[..body.len().min(MAX_UNKNOWN)]);
-        ProviderError { message: text.trim().to_owned(), ..ProviderError::default() }
-    };
-    value.and_then(error_in).unwrap_or_else(unknown)
+    value.and_then(error_in).unwrap_or_else(|| ProviderError::quoting(body))
 }
 
 /// The error that a JSON value holds, if it holds one.

@@ -56,7 +56,7 @@ fn call_of(call: Value) -> Result<Kind, String> {
     if call.contains_key("partialArgs") || call.get("willContinue") == Some(&Value::Bool(true)) {
         return Err("`functionCall` comes in pieces; leave out `streamFunctionCallArguments`".to_owned());
     }
-    let Some(Value::String(name)) = call.remove("name") else {
+    let Some(Value::String(name)) = call.remove("name").filter(|name| name != "") else {
         return Err("`functionCall` has no `name`".to_owned());
     };
     let id = match call.remove("id") {

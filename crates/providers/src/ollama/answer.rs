@@ -23,8 +23,9 @@ pub fn read_answer(body: &[u8]) -> Result<Answer, String> {
     if let Some(text) = lenient::text(&message["content"]) {
         parts.push(Part::text(text));
     }
-    let calls = message["tool_calls"].as_array().into_iter().flatten();
-    let calls: Vec<Part> = calls.enumerate().map(|(i, call)| part(i, call, &about.created_at)).collect();
+    let calls = message["tool_calls"].as_array().into_iter().flatten().enumerate();
+    let calls: Vec<Part> =
+        calls.map(|(i, call)| part(i, call, &about.created_at)).collect::<Result<_, _>>()?;
     let has_calls = !calls.is_empty();
     parts.extend(calls);
     let end = end(&mut answer, has_calls);
@@ -80,9 +81,9 @@ pub(super) fn end(line: &mut Map<String, Value>, has_calls: bool) -> End {
     End { finish: Finish { reason, raw, stop_sequence: None }, usage }
 }
 
-fn part(i: usize, call: &Value, created_at: &str) -> Part {
-    let Called { id, name, arguments } = called(i, call, created_at);
-    Part::new(PartKind::ToolCall { id, name, arguments, signature: None })
+fn part(i: usize, call: &Value, created_at: &str) -> Result<Part, String> {
+    let Called { id, name, arguments } = called(i, call, created_at)?;
+    Ok(Part::new(PartKind::ToolCall { id, name, arguments, signature: None }))
 }
 
 /// A call of a tool.
@@ -92,13 +93,14 @@ pub(super) struct Called {
     pub(super) arguments: String,
 }
 
-/// Reads a call. Older versions give it no id: then it is named after the answer's time and its place there.
-pub(super) fn called(i: usize, call: &Value, created_at: &str) -> Called {
+/// Reads a call. Older versions give it no id: then it is named after the answer's time and its place there. The error:
+/// it names no tool.
+pub(super) fn called(i: usize, call: &Value, created_at: &str) -> Result<Called, String> {
     let function = &call["function"];
-    let name = function["name"].as_str().unwrap_or_default().to_owned();
+    let name = lenient::text(&function["name"]).ok_or_else(|| lenient::nameless(i))?.to_owned();
     let id = lenient::text(&call["id"]).map(str::to_owned);
     let id = id.unwrap_or_else(|| lenient::call_id(&[created_at, &i.to_string(), &name]));
-    Called { id, name, arguments: lenient::arguments(&function["arguments"]) }
+    Ok(Called { id, name, arguments: lenient::arguments(&function["arguments"]) })
 }
 
 /// Probabilities in OpenAI's form, which lacks nothing but is stricter. None: there are none.
@@ -135,7 +137,7 @@ pub fn read_error(body: &[u8]) -> ProviderError {
         Value::String(message) => message.clone(),
         // Proxies in front of Ollama answer in OpenAI's shape.
         Value::Object(error) if error.contains_key("message") => lenient::arguments(&error["message"]),
-        _ => lenient::beginning(body),
+        _ => return ProviderError::quoting(body),
     };
     ProviderError { message, ..ProviderError::default() }
 }

@@ -89,7 +89,7 @@ pub fn write_request(request: Request, target: &Target<'_>) -> Result<Written, A
     }
     // Ollama calls what it is given, so that a model that is to call nothing is given nothing.
     if !tools.is_empty() && tool_choice != Some(ToolChoice::None) {
-        let written = draft.functions(tools, Some(Dialect::Ollama), false)?;
+        let written = draft.functions(tools.into_iter().enumerate(), Some(Dialect::Ollama), false)?;
         draft.put("tools", written);
     }
     draft.lose_if(parallel_tool_calls == Some(false), "parallel_tool_calls");

@@ -63,7 +63,8 @@ impl Reader {
         self.blocks.thinking(0, message["thinking"].as_str().unwrap_or_default(), out);
         self.blocks.text(0, message["content"].as_str().unwrap_or_default(), out);
         for call in message["tool_calls"].as_array().into_iter().flatten() {
-            let Called { id, name, arguments } = answer::called(self.calls, call, &created_at);
+            let called = answer::called(self.calls, call, &created_at);
+            let Called { id, name, arguments } = called.map_err(Broken::Malformed)?;
             let block = || Block::ToolCall { id, name, signature: None };
             self.blocks.call(0, self.calls as u64, block, &arguments, out);
             self.calls += 1;

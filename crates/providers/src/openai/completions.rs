@@ -9,11 +9,11 @@ use domain::{ApiError, Usage};
 use serde_json::{Map, Value, json};
 
 use super::dialect::{common, extra_fields, finish_reason, head, leftover, usage_value};
-use super::fields::{Fields, kind, wrong};
 use super::write_error;
 use crate::chat::{
     About, Answer, Block, Choice, Delta, Event, Finish, Message, PartKind, Request, Role, WriteEvents,
 };
+use crate::fields::{Fields, kind, wrong};
 
 /// The fields that a chat has no place for; the answer is another without them, not a wrong one.
 const LOST: [&str; 3] = ["best_of", "echo", "suffix"];

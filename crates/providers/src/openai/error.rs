@@ -4,9 +4,6 @@ use serde_json::{Map, Value, json};
 
 use crate::chat::ProviderError;
 
-/// Longest part of an answer that is quoted, in bytes.
-const QUOTED: usize = 4096;
-
 /// A provider's error in OpenAI's shape, with the provider's name in front of its words. The same as
 /// [`failure::told`](crate::failure::told) says of an error that came in this shape.
 pub fn write_error(error: &ProviderError, status: u16, provider: &str) -> Vec<u8> {
@@ -27,10 +24,7 @@ pub fn write_error(error: &ProviderError, status: u16, provider: &str) -> Vec<u8
 /// these shapes is quoted.
 pub fn read_error(body: &[u8]) -> ProviderError {
     let document = serde_json::from_slice(body).unwrap_or(Value::Null);
-    of_value(&document).unwrap_or_else(|| {
-        let quoted = String::from_utf8_lossy(&body[..body.len().min(QUOTED)]);
-        ProviderError { message: quoted.into_owned(), ..ProviderError::default() }
-    })
+    of_value(&document).unwrap_or_else(|| ProviderError::quoting(body))
 }
 
 /// The error that a document tells, if it does.

@@ -4,10 +4,8 @@
 pub mod completions;
 mod dialect;
 mod error;
-mod fields;
 mod format;
 mod forward;
-mod media;
 
 #[cfg(test)]
 mod tests;

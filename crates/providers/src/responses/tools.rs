@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::content;
 use super::fields::{Fields, invalid, wrong_type};
 use crate::chat::{Dialect, Function, Tool, ToolChoice};
+use crate::fields::check_parameters;
 
 /// The tools. Those that only OpenAI runs stay whole.
 pub(super) fn read(list: Vec<Value>, dropped: &mut Vec<String>) -> Result<Vec<Tool>, ApiError> {
@@ -34,6 +35,9 @@ fn function(mut fields: Fields, dropped: &mut Vec<String>) -> Result<Tool, ApiEr
     let parameters = fields.take("parameters");
     if let Some(other) = parameters.as_ref().filter(|schema| !schema.is_object()) {
         return Err(wrong_type(&fields.at("parameters"), other, "a JSON schema, an object"));
+    }
+    if let Some(schema) = &parameters {
+        check_parameters(schema, &fields.at("parameters"))?;
     }
     let function = Function {
         name: fields.required_name("name", "write the function's name")?,

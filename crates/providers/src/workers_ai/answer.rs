@@ -19,7 +19,9 @@ pub fn read_answer(body: &[u8]) -> Result<Answer, String> {
         return Err("the answer has no `result` object".to_owned());
     };
     let choices = match result.remove("choices") {
-        Some(Value::Array(choices)) => choices.iter().enumerate().map(openai_choice).collect(),
+        Some(Value::Array(choices)) => {
+            choices.iter().enumerate().map(openai_choice).collect::<Result<_, _>>()?
+        }
         _ => vec![native_choice(&mut result)?],
     };
     let mut take = |name: &str| match result.remove(name) {
@@ -45,13 +47,13 @@ fn native_choice(result: &mut Map<String, Value>) -> Result<Choice, String> {
         parts.push(Part::text(text));
     }
     let calls = calls.unwrap_or_default();
-    parts.extend(calls.as_array().into_iter().flatten().enumerate().map(call));
+    add_calls(&calls, &mut parts)?;
     let raw = result.remove("finish_reason");
     let finish = finish(raw.as_ref().and_then(Value::as_str), has_calls(&parts));
     Ok(Choice { index: 0, parts, finish, logprobs: None })
 }
 
-fn openai_choice((i, choice): (usize, &Value)) -> Choice {
+fn openai_choice((i, choice): (usize, &Value)) -> Result<Choice, String> {
     let message = &choice["message"];
     let mut parts = Vec::new();
     let thoughts = [&message["reasoning_content"], &message["reasoning"]].into_iter().find_map(lenient::text);
@@ -64,23 +66,29 @@ fn openai_choice((i, choice): (usize, &Value)) -> Choice {
     if let Some(text) = lenient::text(&message["refusal"]) {
         parts.push(Part::new(PartKind::Refusal(text.to_owned())));
     }
-    parts.extend(message["tool_calls"].as_array().into_iter().flatten().enumerate().map(call));
+    add_calls(&message["tool_calls"], &mut parts)?;
     let index = choice["index"].as_u64().and_then(|index| u32::try_from(index).ok());
     let index = index.unwrap_or_else(|| u32::try_from(i).unwrap_or(u32::MAX));
     let finish = finish(choice["finish_reason"].as_str(), has_calls(&parts));
     let logprobs = Some(&choice["logprobs"]).filter(|logprobs| logprobs.is_object()).cloned();
-    Choice { index, parts, finish, logprobs }
+    Ok(Choice { index, parts, finish, logprobs })
 }
 
 fn has_calls(parts: &[Part]) -> bool {
     parts.iter().any(|part| matches!(part.kind, PartKind::ToolCall { .. }))
 }
 
-fn call((i, call): (usize, &Value)) -> Part {
-    let (name, arguments) = (name(call).to_owned(), arguments(call));
-    let id = lenient::text(&call["id"]).map(str::to_owned);
-    let id = id.unwrap_or_else(|| lenient::call_id(&[&i.to_string(), &name, &arguments]));
-    Part::new(PartKind::ToolCall { id, name, arguments, signature: None })
+fn add_calls(calls: &Value, parts: &mut Vec<Part>) -> Result<(), String> {
+    for (i, call) in calls.as_array().into_iter().flatten().enumerate() {
+        let (name, arguments) = (name(call).to_owned(), arguments(call));
+        if name.is_empty() {
+            return Err(lenient::nameless(i));
+        }
+        let id = lenient::text(&call["id"]).map(str::to_owned);
+        let id = id.unwrap_or_else(|| lenient::call_id(&[&i.to_string(), &name, &arguments]));
+        parts.push(Part::new(PartKind::ToolCall { id, name, arguments, signature: None }));
+    }
+    Ok(())
 }
 
 /// The tool of a call, which is `{name, arguments}` or in OpenAI's shape.
@@ -132,6 +140,7 @@ pub fn read_error(body: &[u8]) -> ProviderError {
     let errors: Vec<&Value> = error["errors"].as_array().into_iter().flatten().collect();
     let messages: Vec<&str> = errors.iter().filter_map(|error| error["message"].as_str()).collect();
     let code = errors.first().map(|error| &error["code"]).filter(|code| !code.is_null());
-    let message = if messages.is_empty() { lenient::beginning(body) } else { messages.join("; ") };
+    let message =
+        if messages.is_empty() { ProviderError::quoting(body).message } else { messages.join("; ") };
     ProviderError { message, code: code.map(lenient::arguments), ..ProviderError::default() }
 }

@@ -49,7 +49,7 @@ pub fn write_request(request: Request, target: &Target<'_>) -> Result<Written, A
     draft.put("messages", written);
     draft.put("stream", stream);
     if !tools.is_empty() {
-        let written = draft.functions(tools, None, false)?;
+        let written = draft.functions(tools.into_iter().enumerate(), None, false)?;
         draft.put("tools", written);
     }
     write_tool_choice(tool_choice, &mut draft);

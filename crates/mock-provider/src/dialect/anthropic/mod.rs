@@ -20,6 +20,33 @@ pub(crate) use self::body::{Place, ask, chat};
 use self::known::error_type;
 pub(crate) use self::voice::MessagesVoice;
 
+/// Versions of the API, the newest last.
+/// Source: platform.claude.com/docs/en/api/versioning.
+const VERSIONS: [&str; 3] = ["2023-01-01", "2023-06-01", NEWEST];
+const NEWEST: &str = "2026-10-21";
+
+/// What the headers of a request say about its body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Headers<'h> {
+    betas: &'h str,
+    version: &'h str,
+}
+
+impl<'h> Headers<'h> {
+    /// Reads them.
+    pub(crate) fn of(received: &'h Received<'_>) -> Self {
+        Self {
+            betas: received.header("anthropic-beta").unwrap_or_default(),
+            version: received.header("anthropic-version").unwrap_or_default(),
+        }
+    }
+
+    /// Of a place that says all this in the body.
+    pub(crate) fn none() -> Self {
+        Self { betas: "", version: "" }
+    }
+}
+
 /// `POST /v1/messages`.
 pub(crate) struct Messages;
 
@@ -53,12 +80,10 @@ impl Endpoint for Messages {
     fn read<'r>(&'r self, received: &'r Received<'r>) -> Result<Understood<'r>, ApiError> {
         let body = received.json()?;
         let model = model(&body)?;
-        let betas = received.header("anthropic-beta").unwrap_or_default();
-        let ask = move || {
-            of_version(received, &body)?;
-            ask(body, Place::Own, betas)
-        };
-        Ok(Understood { model: model.into(), ask: Box::new(ask) })
+        Ok(Understood {
+            model: model.into(),
+            ask: Box::new(move || ask(body, Place::Own, Headers::of(received))),
+        })
     }
 }
 
@@ -74,10 +99,8 @@ impl Endpoint for CountTokens {
     fn read<'r>(&'r self, received: &'r Received<'r>) -> Result<Understood<'r>, ApiError> {
         let body = received.json()?;
         let model = model(&body)?;
-        let betas = received.header("anthropic-beta").unwrap_or_default();
         let ask = move || {
-            of_version(received, &body)?;
-            let words = body::count(body, betas)?;
+            let words = body::count(body, Headers::of(received))?;
             // Counting is free.
             Ok(Asked::whole(0, move |_| Made::json(&json!({"input_tokens": words}))))
         };
@@ -87,40 +110,18 @@ impl Endpoint for CountTokens {
 
 /// A version and a key are needed; any key will do.
 fn admit(received: &Received<'_>) -> Result<(), ApiError> {
-    let key = received.header("x-api-key").filter(|key| !key.trim().is_empty());
+    // Microsoft, who has the same addresses, calls it `api-key`.
+    let key =
+        received.header("x-api-key").or(received.header("api-key")).filter(|key| !key.trim().is_empty());
     if key.or(received.bearer()).is_none() {
         let message = "x-api-key header is required, or authorization with a Bearer token";
         return Err(ApiError::new(401, "authentication_error", message));
     }
     match received.header("anthropic-version") {
-        Some(NEWEST | "2023-06-01" | "2023-01-01") => Ok(()),
+        Some(version) if VERSIONS.contains(&version) => Ok(()),
         Some(version) => Err(refuse("anthropic-version", &format!("`{version}` is not a valid version"))),
         None => Err(refuse("anthropic-version", "header is required")),
     }
-}
-
-/// The API version that took parameters away.
-const NEWEST: &str = "2026-10-21";
-
-/// What was allowed before.
-/// Source: platform.claude.com/docs/en/api/migration-2026-10-21.
-fn of_version(received: &Received<'_>, body: &Value) -> Result<(), ApiError> {
-    if received.header("anthropic-version") != Some(NEWEST) {
-        return Ok(());
-    }
-    if let Some(name) = ["temperature", "top_p", "top_k"].into_iter().find(|name| body.get(name).is_some()) {
-        return Err(refuse(name, "Extra inputs are not permitted"));
-    }
-    let messages = body["messages"].as_array().into_iter().flatten().enumerate();
-    for (at, message) in messages.filter(|(_, message)| message["role"] == "user") {
-        let blocks = message["content"].as_array().into_iter().flatten();
-        let cites = |block: &Value| block["citations"].as_array().is_some_and(|list| !list.is_empty());
-        if let Some(number) = blocks.into_iter().position(cites) {
-            let place = format!("messages.{at}.content.{number}.text.citations");
-            return Err(refuse(&place, "Extra inputs are not permitted"));
-        }
-    }
-    Ok(())
 }
 
 fn model(body: &Value) -> Result<String, ApiError> {

@@ -1,12 +1,11 @@
 //! Content blocks of callers.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use domain::ApiError;
 use serde_json::Value;
 
-use super::super::fields::{Fields, missing, refused, unknown_word, wrong};
 use crate::chat::{Cache, Dialect, Part, PartKind, Source};
+use crate::fields::{Fields, unknown_word, wrong, wrong_type};
+use crate::media;
 
 /// A text, or a list of blocks.
 pub(super) fn content(value: Value, path: &str, dropped: &mut Vec<String>) -> Result<Vec<Part>, ApiError> {
@@ -19,7 +18,7 @@ pub(super) fn content(value: Value, path: &str, dropped: &mut Vec<String>) -> Re
             }
             Ok(parts)
         }
-        other => Err(wrong(path, &other, "a string or a list of content blocks")),
+        other => Err(wrong_type(path, "a string or an array of content blocks", &other)),
     }
 }
 
@@ -41,9 +40,11 @@ fn block(
 ) -> Result<(), ApiError> {
     let kind = match value.get("type") {
         Some(Value::String(kind)) => kind.clone(),
-        Some(other) => return Err(wrong(&format!("{path}.type"), other, "a string")),
-        None if value.is_object() => return Err(missing(&format!("{path}.type"))),
-        None => return Err(wrong(&path, &value, "a content block")),
+        Some(other) => return Err(wrong_type(&format!("{path}.type"), "a string", other)),
+        None => {
+            let fields = Fields::of(value, path)?;
+            return Err(fields.missing("type", "say what the block is, as in `text` or `image`"));
+        }
     };
     let read = match (kind.as_str(), place) {
         ("text", _) => text,
@@ -55,8 +56,8 @@ fn block(
         ("tool_use", Place::Turn) => tool_use,
         ("tool_result", Place::Turn) => tool_result,
         ("tool_result" | "tool_use" | "thinking" | "redacted_thinking", Place::Inside) => {
-            let message = format!("`{path}` is a `{kind}` block, which cannot be inside another block");
-            return Err(refused(&path, "invalid_value", message));
+            let words = format_args!("is a `{kind}` block, which cannot be inside another block");
+            return Err(wrong(&path, "invalid_value", words));
         }
         _ => {
             parts.push(Part::new(PartKind::Native { dialect: Dialect::Anthropic, value }));
@@ -75,28 +76,28 @@ fn block(
 /// A `cache_control` mark.
 pub(super) fn cache(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Option<Cache>, ApiError> {
     let Some(mut mark) = fields.object("cache_control")? else { return Ok(None) };
-    let kind = mark.need("type", Fields::text)?;
+    let kind = mark.need("type", Fields::string)?;
     if kind != "ephemeral" {
-        return Err(unknown_word(&mark.at("type"), &kind, "`ephemeral`"));
+        return Err(unknown_word(&mark.path("type"), &kind, "`ephemeral`"));
     }
-    let ttl = mark.text("ttl")?;
+    let ttl = mark.string("ttl")?;
     mark.report(dropped);
     Ok(Some(Cache { ttl }))
 }
 
 fn text(fields: &mut Fields, _: &mut Vec<String>) -> Result<PartKind, ApiError> {
-    let text = fields.need("text", Fields::text)?;
-    Ok(PartKind::Text { text, citations: fields.list("citations")?.unwrap_or_default() })
+    let text = fields.need("text", Fields::string)?;
+    Ok(PartKind::Text { text, citations: fields.array("citations")?.unwrap_or_default() })
 }
 
 fn image(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<PartKind, ApiError> {
     let mut source = fields.need("source", Fields::object)?;
-    let kind = source.need("type", Fields::text)?;
+    let kind = source.need("type", Fields::string)?;
     let found = match kind.as_str() {
         "base64" => base64(&mut source)?,
-        "url" => Source::Url(source.need("url", Fields::text)?),
-        "file" => Source::File(source.need("file_id", Fields::text)?),
-        _ => return Err(unknown_word(&source.at("type"), &kind, "`base64`, `url`, `file`")),
+        "url" => Source::Url(source.need("url", Fields::string)?),
+        "file" => Source::File(source.need("file_id", Fields::string)?),
+        _ => return Err(unknown_word(&source.path("type"), &kind, "`base64`, `url` or `file`")),
     };
     source.report(dropped);
     Ok(PartKind::Image { source: found, detail: None })
@@ -113,30 +114,30 @@ fn document(
     let mut fields = Fields::of(value, path)?;
     fields.take("type");
     let cache = cache(&mut fields, dropped)?;
-    let name = fields.text("title")?;
+    let name = fields.string("title")?;
     cites(&mut fields, dropped)?;
     let mut source = fields.need("source", Fields::object)?;
-    let kind = source.need("type", Fields::text)?;
+    let kind = source.need("type", Fields::string)?;
     let mut pictures = Vec::new();
     let found = match (kind.as_str(), place) {
         ("base64", _) => base64(&mut source)?,
-        ("url", _) => Source::Url(source.need("url", Fields::text)?),
-        ("file", _) => Source::File(source.need("file_id", Fields::text)?),
+        ("url", _) => Source::Url(source.need("url", Fields::string)?),
+        ("file", _) => Source::File(source.need("file_id", Fields::string)?),
         ("text", _) => {
             source.take("media_type");
-            Source::Text(source.need("data", Fields::text)?)
+            Source::Text(source.need("data", Fields::string)?)
         }
         ("content", _) => {
-            let inner = source.take("content").ok_or_else(|| missing(&source.at("content")))?;
-            let inner = inside(inner, &source.at("content"), dropped)?;
+            let inner = source.take("content").ok_or_else(|| source.missing("content", "it is required"))?;
+            let inner = inside(inner, &source.path("content"), dropped)?;
             let (texts, rest): (Vec<Part>, Vec<Part>) =
                 inner.into_iter().partition(|part| matches!(part.kind, PartKind::Text { .. }));
             pictures = rest;
             Source::Text(joined(&texts))
         }
         _ => {
-            let known = "`base64`, `url`, `file`, `text`, `content`";
-            return Err(unknown_word(&source.at("type"), &kind, known));
+            let known = "`base64`, `url`, `file`, `text` or `content`";
+            return Err(unknown_word(&source.path("type"), &kind, known));
         }
     };
     source.report(dropped);
@@ -156,7 +157,7 @@ fn document(
 fn cites(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<(), ApiError> {
     if let Some(mut citations) = fields.object("citations")? {
         if citations.flag("enabled")? == Some(true) {
-            dropped.push(citations.path().to_owned());
+            dropped.push(citations.place().to_owned());
         }
         citations.report(dropped);
     }
@@ -165,48 +166,48 @@ fn cites(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<(), ApiError>
 
 /// A search result: a text with its title and where it was found.
 fn search_result(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<PartKind, ApiError> {
-    let (title, source) = (fields.need("title", Fields::text)?, fields.need("source", Fields::text)?);
+    let (title, source) = (fields.need("title", Fields::string)?, fields.need("source", Fields::string)?);
     cites(fields, dropped)?;
-    let content = fields.take("content").ok_or_else(|| missing(&fields.at("content")))?;
-    let parts = inside(content, &fields.at("content"), dropped)?;
+    let content = fields.take("content").ok_or_else(|| fields.missing("content", "it is required"))?;
+    let parts = inside(content, &fields.path("content"), dropped)?;
     let name = Some(format!("{title} ({source})"));
     Ok(PartKind::Document { source: Source::Text(joined(&parts)), name })
 }
 
 fn thinking(fields: &mut Fields, _: &mut Vec<String>) -> Result<PartKind, ApiError> {
-    let text = fields.need("thinking", Fields::text)?;
-    Ok(PartKind::Thinking { text, signature: fields.text("signature")?.filter(|seal| !seal.is_empty()) })
+    let text = fields.need("thinking", Fields::string)?;
+    Ok(PartKind::Thinking { text, signature: fields.string("signature")?.filter(|seal| !seal.is_empty()) })
 }
 
 fn redacted_thinking(fields: &mut Fields, _: &mut Vec<String>) -> Result<PartKind, ApiError> {
-    Ok(PartKind::RedactedThinking { data: fields.need("data", Fields::text)? })
+    Ok(PartKind::RedactedThinking { data: fields.need("data", Fields::string)? })
 }
 
 fn tool_use(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<PartKind, ApiError> {
-    let (id, name) = (fields.need("id", Fields::text)?, fields.need("name", Fields::text)?);
+    let (id, name) = (fields.need("id", Fields::string)?, fields.need("name", Fields::string)?);
     if name.is_empty() {
-        let path = fields.at("name");
-        return Err(refused(&path, "invalid_value", format!("`{path}` is empty; write the tool's name")));
+        let path = fields.path("name");
+        return Err(wrong(&path, "invalid_value", "is empty: write the tool's name"));
     }
     let input = match fields.take("input") {
-        None => return Err(missing(&fields.at("input"))),
+        None => return Err(fields.missing("input", "it is required")),
         Some(input @ Value::Object(_)) => input.to_string(),
-        Some(other) => return Err(wrong(&fields.at("input"), &other, "an object")),
+        Some(other) => return Err(wrong_type(&fields.path("input"), "an object", &other)),
     };
     // A call by the model itself is what every dialect means.
     if let Some(mut caller) = fields.object("caller")?
-        && caller.text("type")?.is_some_and(|kind| kind != "direct")
+        && caller.string("type")?.is_some_and(|kind| kind != "direct")
     {
-        dropped.push(caller.path().to_owned());
+        dropped.push(caller.place().to_owned());
     }
-    let signature = fields.text("thought_signature")?;
+    let signature = fields.string("thought_signature")?;
     Ok(PartKind::ToolCall { id, name, arguments: input, signature })
 }
 
 fn tool_result(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<PartKind, ApiError> {
-    let id = fields.need("tool_use_id", Fields::text)?;
+    let id = fields.need("tool_use_id", Fields::string)?;
     let is_error = fields.flag("is_error")?.unwrap_or(false);
-    let path = fields.at("content");
+    let path = fields.path("content");
     let parts = match fields.take("content") {
         None => Vec::new(),
         Some(content) => inside(content, &path, dropped)?,
@@ -219,7 +220,7 @@ fn inside(value: Value, path: &str, dropped: &mut Vec<String>) -> Result<Vec<Par
     let list = match value {
         Value::String(text) => return Ok(vec![Part::text(text)]),
         Value::Array(list) => list,
-        other => return Err(wrong(path, &other, "a string or a list of content blocks")),
+        other => return Err(wrong_type(path, "a string or an array of content blocks", &other)),
     };
     let mut parts = Vec::with_capacity(list.len());
     for (index, value) in list.into_iter().enumerate() {
@@ -238,13 +239,7 @@ fn joined(parts: &[Part]) -> String {
 }
 
 fn base64(source: &mut Fields) -> Result<Source, ApiError> {
-    let media_type = source.need("media_type", Fields::text)?;
-    let data = source.need("data", Fields::text)?;
-    if STANDARD.decode(&data).is_err() {
-        let path = source.at("data");
-        let message =
-            format!("`{path}` is not base64; write the file's bytes in base64, without line breaks");
-        return Err(refused(&path, "invalid_base64", message));
-    }
-    Ok(Source::Base64 { media_type, data })
+    let media_type = source.need("media_type", Fields::string)?;
+    let data = source.need("data", Fields::string)?;
+    media::base64(media_type, data, &source.path("data"))
 }

@@ -1,11 +1,10 @@
 //! Requests of callers who speak Messages.
 
 use domain::ApiError;
-use serde_json::Value;
 
-use super::super::fields::{Fields, missing, refused, unknown_word, wrong};
 use super::{OWN, blocks, settings};
 use crate::chat::{Message, Part, PartKind, Request, Role};
+use crate::fields::{Fields, unknown_word, wrong};
 
 /// Reads a request. What a chat has no place for is kept: in `own` if Anthropic defines it, in `unknown` if it does
 /// not, in `dropped` by its path if it is part of a message or a tool.
@@ -17,23 +16,18 @@ pub fn read_request(body: &[u8]) -> Result<Request, ApiError> {
 
 /// As [`read_request`]; without `answers`, for counting tokens, there is no need of `max_tokens`.
 pub(in crate::anthropic) fn read(body: &[u8], answers: bool) -> Result<Request, ApiError> {
-    let value: Value = serde_json::from_slice(body).map_err(|err| {
-        let message =
-            format!("the body is not JSON: line {}, column {}; write an object", err.line(), err.column());
-        ApiError::new(400, "invalid_json", message)
-    })?;
-    let mut fields = Fields::of(value, "")?;
+    let mut fields = Fields::of_body(body)?;
     let mut request = Request { include_usage: true, ..Request::default() };
-    request.model = fields.need("model", Fields::text)?;
+    request.model = fields.need("model", Fields::string)?;
     request.max_tokens = fields.count("max_tokens")?;
     if answers && request.max_tokens.is_none() {
-        return Err(missing("max_tokens"));
+        return Err(fields.missing("max_tokens", "write how many tokens the answer may have"));
     }
     request.temperature = fields.number("temperature")?;
     request.top_p = fields.number("top_p")?;
     request.top_k = fields.count("top_k")?;
     request.stream = fields.flag("stream")?.unwrap_or(false);
-    request.stop = stop_sequences(&mut fields)?;
+    request.stop = fields.strings("stop_sequences")?;
     request.user = settings::user(&mut fields, &mut request.dropped)?;
     (request.tools, request.tool_choice, request.parallel_tool_calls) =
         settings::tools(&mut fields, &mut request.dropped)?;
@@ -44,7 +38,7 @@ pub(in crate::anthropic) fn read(body: &[u8], answers: bool) -> Result<Request, 
             request.own.insert(name.to_owned(), value);
         }
     }
-    request.unknown = fields.rest();
+    request.unknown = fields.into_map();
     thread(&request)?;
     Ok(request)
 }
@@ -67,15 +61,6 @@ fn thread(request: &Request) -> Result<(), ApiError> {
     Err(ApiError::new(404, "thread_not_found", message).with_param("thread.previous_message_id"))
 }
 
-fn stop_sequences(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
-    let list = fields.list("stop_sequences")?.unwrap_or_default();
-    let text = |(index, value): (usize, Value)| match value {
-        Value::String(text) => Ok(text),
-        other => Err(wrong(&format!("stop_sequences[{index}]"), &other, "a string")),
-    };
-    list.into_iter().enumerate().map(text).collect()
-}
-
 /// The system prompt, then the turns.
 fn messages(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Vec<Message>, ApiError> {
     let mut messages = Vec::new();
@@ -83,16 +68,15 @@ fn messages(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Vec<Messag
         let parts = blocks::content(system, "system", dropped)?;
         messages.push(Message { role: Role::System, name: None, parts: instructions(parts, "system")? });
     }
-    let list = fields.need("messages", Fields::list)?;
+    let list = fields.need("messages", Fields::array)?;
     if list.is_empty() {
-        let message = "`messages` is empty; write at least one message";
-        return Err(refused("messages", "invalid_value", message));
+        return Err(wrong("messages", "invalid_value", "is empty: write at least one message"));
     }
     for (index, value) in list.into_iter().enumerate() {
         let mut message = Fields::of(value, format!("messages[{index}]"))?;
-        let role = message.need("role", Fields::text)?;
-        let content = message.take("content").ok_or_else(|| missing(&message.at("content")))?;
-        let path = message.at("content");
+        let role = message.need("role", Fields::string)?;
+        let content = message.take("content").ok_or_else(|| message.missing("content", "it is required"))?;
+        let path = message.path("content");
         let parts = blocks::content(content, &path, dropped)?;
         turn(&role, parts, &message, &path, &mut messages)?;
         message.report(dropped);
@@ -111,8 +95,8 @@ fn turn(
     let is_result = |part: &Part| matches!(part.kind, PartKind::ToolResult { .. });
     let belongs = |part: &Part, to: &str| {
         let kind = if is_result(part) { "tool_result" } else { "tool_use" };
-        let text = format!("`{path}` of role `{role}` holds a `{kind}` block; those belong to role `{to}`");
-        refused(path, "invalid_value", text)
+        let words = format_args!("of role `{role}` holds a `{kind}` block; those belong to role `{to}`");
+        wrong(path, "invalid_value", words)
     };
     match role {
         "system" => {
@@ -138,7 +122,7 @@ fn turn(
                 messages.push(Message { role: Role::User, name: None, parts: said });
             }
         }
-        other => return Err(unknown_word(&message.at("role"), other, "`user`, `assistant`, `system`")),
+        other => return Err(unknown_word(&message.path("role"), other, "`user`, `assistant` or `system`")),
     }
     Ok(())
 }
@@ -149,8 +133,7 @@ fn instructions(parts: Vec<Part>, path: &str) -> Result<Vec<Part>, ApiError> {
         None => Ok(parts),
         Some(index) => {
             let path = format!("{path}[{index}]");
-            let message = format!("`{path}` is no text block; instructions are text");
-            Err(refused(&path, "invalid_value", message))
+            Err(wrong(&path, "invalid_value", "is no text block; instructions are text"))
         }
     }
 }

@@ -3,9 +3,9 @@
 use domain::ApiError;
 use serde_json::Value;
 
-use super::super::fields::{Fields, missing, refused, unknown_word, wrong};
 use super::blocks;
 use crate::chat::{Dialect, Effort, Function, Reasoning, Request, ResponseFormat, Tool, ToolChoice};
+use crate::fields::{Fields, check_parameters, quoted, unknown_word, wrong, wrong_type};
 
 /// The name of a schema, which the dialect has not and others need.
 const SCHEMA_NAME: &str = "answer";
@@ -13,7 +13,7 @@ const SCHEMA_NAME: &str = "answer";
 /// `metadata.user_id`.
 pub(super) fn user(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Option<String>, ApiError> {
     let Some(mut metadata) = fields.object("metadata")? else { return Ok(None) };
-    let user = metadata.text("user_id")?;
+    let user = metadata.string("user_id")?;
     metadata.report(dropped);
     Ok(user)
 }
@@ -22,19 +22,19 @@ type Tools = (Vec<Tool>, Option<ToolChoice>, Option<bool>);
 
 /// `tools` and `tool_choice`, and whether several may be called at once.
 pub(super) fn tools(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Tools, ApiError> {
-    let list = fields.list("tools")?.unwrap_or_default();
+    let list = fields.array("tools")?.unwrap_or_default();
     let read = |(index, value)| tool(value, format!("tools[{index}]"), dropped);
     let tools: Vec<Tool> = list.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
     let Some(value) = fields.take("tool_choice") else { return Ok((tools, None, None)) };
     let mut choice = Fields::of(value.clone(), "tool_choice")?;
     let alone = choice.flag("disable_parallel_tool_use")?;
-    let kind = choice.need("type", Fields::text)?;
+    let kind = choice.need("type", Fields::string)?;
     let chosen = match kind.as_str() {
         "auto" => ToolChoice::Auto,
         "any" => ToolChoice::Required,
         "none" => ToolChoice::None,
-        "tool" => named(choice.need("name", Fields::text)?, value, &tools)?,
-        _ => return Err(unknown_word("tool_choice.type", &kind, "`auto`, `any`, `tool`, `none`")),
+        "tool" => named(choice.need("name", Fields::string)?, value, &tools)?,
+        _ => return Err(unknown_word("tool_choice.type", &kind, "`auto`, `any`, `tool` or `none`")),
     };
     choice.report(dropped);
     Ok((tools, Some(chosen), alone.map(|alone| !alone)))
@@ -50,8 +50,8 @@ fn named(name: String, choice: Value, tools: &[Tool]) -> Result<ToolChoice, ApiE
         Some(Tool::Function(_)) => Ok(ToolChoice::Function(name)),
         Some(Tool::Native { dialect, .. }) => Ok(ToolChoice::Native { dialect: *dialect, value: choice }),
         None => {
-            let message = format!("`tool_choice.name` is `{name}`, but no tool in `tools` has that name");
-            Err(refused("tool_choice.name", "invalid_value", message))
+            let words = format_args!("is {}, but no tool in `tools` has that name", quoted(&name));
+            Err(wrong("tool_choice.name", "invalid_value", words))
         }
     }
 }
@@ -63,21 +63,19 @@ fn tool(value: Value, path: String, dropped: &mut Vec<String>) -> Result<Tool, A
     }
     let mut fields = Fields::of(value, path)?;
     fields.take("type");
-    let name = fields.need("name", Fields::text)?;
+    let name = fields.need("name", Fields::string)?;
     if name.is_empty() {
-        let path = fields.at("name");
-        return Err(refused(&path, "invalid_value", format!("`{path}` is empty; write the tool's name")));
+        let path = fields.path("name");
+        return Err(wrong(&path, "invalid_value", "is empty: write the tool's name"));
     }
     let schema = match fields.take("input_schema") {
-        None => return Err(missing(&fields.at("input_schema"))),
-        Some(schema @ Value::Object(_)) => schema,
-        Some(other) => {
-            return Err(wrong(&fields.at("input_schema"), &other, "a JSON schema, which is an object"));
-        }
+        None => return Err(fields.missing("input_schema", "it is required")),
+        Some(schema) => schema,
     };
+    check_parameters(&schema, &fields.path("input_schema"))?;
     let function = Function {
         name,
-        description: fields.text("description")?,
+        description: fields.string("description")?,
         parameters: Some(schema),
         strict: fields.flag("strict")?,
         cache: blocks::cache(&mut fields, dropped)?,
@@ -91,9 +89,9 @@ pub(super) fn output(fields: &mut Fields, request: &mut Request) -> Result<(), A
     let mut effort = None;
     let mut format = fields.object("output_format")?;
     if let Some(mut config) = fields.object("output_config")? {
-        if let Some(word) = config.text("effort")? {
-            let path = config.at("effort");
-            let known = "`low`, `medium`, `high`, `xhigh`, `max`";
+        if let Some(word) = config.string("effort")? {
+            let path = config.path("effort");
+            let known = "`low`, `medium`, `high`, `xhigh` or `max`";
             let parsed = Effort::parse(&word).filter(|effort| *effort >= Effort::Low);
             effort = Some(parsed.ok_or_else(|| unknown_word(&path, &word, known))?);
         }
@@ -109,24 +107,24 @@ pub(super) fn output(fields: &mut Fields, request: &mut Request) -> Result<(), A
 }
 
 fn keep(name: &str, left: Fields, request: &mut Request) {
-    let left = left.rest().into_iter().filter(|(_, value)| !value.is_null());
+    let left = left.into_map().into_iter().filter(|(_, value)| !value.is_null());
     request.own.extend(left.map(|(field, value)| (format!("{name}.{field}"), value)));
 }
 
 fn response_format(format: &mut Fields) -> Result<ResponseFormat, ApiError> {
-    let kind = format.need("type", Fields::text)?;
+    let kind = format.need("type", Fields::string)?;
     if kind != "json_schema" {
-        return Err(unknown_word(&format.at("type"), &kind, "`json_schema`"));
+        return Err(unknown_word(&format.path("type"), &kind, "`json_schema`"));
     }
     match format.take("schema") {
-        None => Err(missing(&format.at("schema"))),
+        None => Err(format.missing("schema", "it is required")),
         Some(schema @ Value::Object(_)) => Ok(ResponseFormat::JsonSchema {
             name: SCHEMA_NAME.to_owned(),
             description: None,
             schema,
             strict: Some(true),
         }),
-        Some(other) => Err(wrong(&format.at("schema"), &other, "a JSON schema, which is an object")),
+        Some(other) => Err(wrong_type(&format.path("schema"), "a JSON schema, which is an object,", &other)),
     }
 }
 
@@ -139,7 +137,7 @@ fn thinking(
     let alone = effort.map(|effort| Reasoning { effort: Some(effort), ..Reasoning::default() });
     let Some(value) = fields.take("thinking") else { return Ok(alone) };
     let mut thinking = Fields::of(value.clone(), "thinking")?;
-    let kind = thinking.need("type", Fields::text)?;
+    let kind = thinking.need("type", Fields::string)?;
     let mut reasoning = Reasoning { effort, ..Reasoning::default() };
     match kind.as_str() {
         "enabled" => reasoning.budget_tokens = Some(thinking.need("budget_tokens", Fields::count)?),
@@ -154,7 +152,7 @@ fn thinking(
             return Ok(alone);
         }
     }
-    match thinking.text("display")?.as_deref() {
+    match thinking.string("display")?.as_deref() {
         Some("summarized") => reasoning.summary = Some("auto".to_owned()),
         Some(other) => {
             request.own.insert("thinking.display".to_owned(), other.into());

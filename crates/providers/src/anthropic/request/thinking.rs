@@ -45,6 +45,7 @@ pub(super) fn plan(model: Model, wanted: &Wanted<'_>, report: &mut Report<'_>) -
     } else if model.thinks_by_budget(reasoning.budget_tokens.is_some()) {
         by_budget(model, reasoning, wanted, &mut plan, report)?;
     } else {
+        reasoning.lost_beside_effort().into_iter().for_each(|name| report.leave_out(name));
         plan.thinking = Some(shown(json!({ "type": "adaptive" }), reasoning));
         plan.effort = reasoning.effort(limit).map(|effort| word(effort, model));
     }
@@ -61,6 +62,12 @@ fn by_budget(
     report: &mut Report<'_>,
 ) -> Result<(), ApiError> {
     let name = if reasoning.budget_tokens.is_some() { "thinking.budget_tokens" } else { "reasoning_effort" };
+    // Beside a budget of the caller's own, the effort is about the answer itself.
+    let beside = reasoning.effort.filter(|_| reasoning.budget_tokens.is_some() && model.takes_effort());
+    plan.effort = beside.map(|effort| word(effort, model));
+    if plan.effort.is_none() {
+        reasoning.lost_beside_budget().into_iter().for_each(|name| report.leave_out(name));
+    }
     if wanted.forced {
         report.leave_out(name);
         return Ok(());
@@ -88,9 +95,6 @@ fn by_budget(
         return Err(report.refuse(name, "invalid_value", &text));
     }
     plan.thinking = Some(shown(json!({ "type": "enabled", "budget_tokens": budget }), reasoning));
-    // Beside a budget of the caller's own, the effort is about the answer itself.
-    let beside = reasoning.effort.filter(|_| reasoning.budget_tokens.is_some() && model.takes_effort());
-    plan.effort = beside.map(|effort| word(effort, model));
     Ok(())
 }
 

@@ -3,11 +3,11 @@
 use domain::ApiError;
 use serde_json::{Map, Value, json};
 
-use super::super::fields::wrong;
 use super::super::model::Model;
 use super::write::Report;
 use super::{schema, turns};
 use crate::chat::{Dialect, Function, Tool, ToolChoice};
+use crate::fields::wrong_type;
 
 /// What is said of tools.
 pub(super) struct Tools {
@@ -99,7 +99,7 @@ fn definition(function: Function, index: usize, report: &mut Report<'_>) -> Resu
     let mut schema = match parameters {
         None => Map::new(),
         Some(Value::Object(schema)) => schema,
-        Some(other) => return Err(wrong(&path, &other, "a JSON schema, which is an object")),
+        Some(other) => return Err(wrong_type(&path, "a JSON schema, which is an object,", &other)),
     };
     if !schema.contains_key("type") {
         schema.shift_insert(0, "type".to_owned(), "object".into());

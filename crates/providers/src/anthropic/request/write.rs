@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use domain::ApiError;
 use serde_json::{Map, Number, Value, json};
 
-use super::super::fields::refused;
 use super::super::model::Model;
 use super::thinking::{Sampling, Wanted};
 use super::{OWN, schema, thinking, tools, turns};
 use crate::chat::{Request, ResponseFormat, Target, Written};
+use crate::draft;
+use crate::fields::wrong;
 
 /// What cannot be said, by name, in order and each once.
 pub(super) struct Report<'a> {
@@ -42,7 +43,7 @@ impl<'a> Report<'a> {
 
     /// The error for something that the provider cannot take. `text` ends with what it takes.
     pub(super) fn refuse(&self, path: &str, code: &str, text: &str) -> ApiError {
-        refused(path, code, format!("`{path}` {text} (provider `{}`)", self.provider))
+        wrong(path, code, format_args!("{text} (provider `{}`)", self.provider))
     }
 }
 
@@ -172,10 +173,8 @@ fn output_config(
     match format {
         None | Some(ResponseFormat::Text) => {}
         Some(ResponseFormat::JsonObject) => report.leave_out("response_format"),
-        Some(ResponseFormat::JsonSchema { name: _, description, mut schema, strict: _ }) => {
-            if let (Value::Object(schema), Some(description)) = (&mut schema, description) {
-                schema.entry("description").or_insert(description.into());
-            }
+        Some(ResponseFormat::JsonSchema { name: _, description, schema, strict: _ }) => {
+            let schema = draft::titled(schema, String::new(), description);
             let schema = schema::fitted(schema, "response_format.json_schema.schema", report);
             config.insert("format".to_owned(), json!({ "type": "json_schema", "schema": schema }));
         }

@@ -333,16 +333,16 @@ fn content(block: Value) -> Value {
 #[test]
 fn mistakes_are_told_with_their_place() {
     check_refused(json!({ "messages": [] }), "messages", "is empty");
-    check_refused(json!({ "model": 7 }), "model", "is a number; write a string");
+    check_refused(json!({ "model": 7 }), "model", "must be a string, not a number");
     check_refused(json!({ "max_tokens": null }), "max_tokens", "is missing");
-    check_refused(json!({ "stop_sequences": ["a", 1] }), "stop_sequences[1]", "write a string");
+    check_refused(json!({ "stop_sequences": ["a", 1] }), "stop_sequences[1]", "must be a string");
     check_refused(json!({ "messages": [{ "role": "user" }] }), "messages[0].content", "is missing");
     check_refused(content(json!({ "text": "x" })), "messages[0].content[0].type", "is missing");
-    check_refused(content(json!("x")), "messages[0].content[0]", "a content block");
+    check_refused(content(json!("x")), "messages[0].content[0]", "must be an object");
     check_refused(
         content(json!({ "type": "image", "source": { "type": "path" } })),
         "messages[0].content[0].source.type",
-        "`path`; write one of `base64`, `url`, `file`",
+        "`path`, which is not known: write `base64`, `url` or `file`",
     );
     check_refused(
         content(json!({ "type": "tool_use", "id": "t", "name": "f", "input": {} })),

@@ -3,8 +3,8 @@
 use domain::Usage;
 use serde_json::{Map, Value, json};
 
-use super::super::media;
 use crate::chat::{About, Answer, Choice, Dialect, Part, PartKind, Source};
+use crate::media;
 
 /// Further top-level fields that OpenAI's API has; others are the provider's own.
 const EXTRA: [&str; 3] = ["moderation", "service_tier", "system_fingerprint"];
@@ -41,6 +41,10 @@ pub(in crate::openai) fn extra_fields(
     body: &mut Map<String, Value>,
 ) {
     for (name, value) in extra {
+        // Whatever a provider means by it, clients would take the answer for an error.
+        if name == "error" {
+            continue;
+        }
         if !body.contains_key(name) && (!strict || EXTRA.contains(&name.as_str())) {
             body.insert(name.clone(), value.clone());
         }

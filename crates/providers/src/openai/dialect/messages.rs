@@ -3,11 +3,11 @@
 use domain::ApiError;
 use serde_json::Value;
 
-use super::super::fields::{Fields, not, wrong};
 use super::parts;
 use crate::chat::{Dialect, Message, Part, PartKind, Role};
+use crate::fields::{Fields, quoted, unknown_word, wrong, wrong_type};
 
-const ROLES: &str = "write `system`, `developer`, `user`, `assistant` or `tool`";
+const ROLES: &str = "`system`, `developer`, `user`, `assistant` or `tool`";
 
 /// Reads `messages`.
 pub(super) fn read(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Vec<Message>, ApiError> {
@@ -38,7 +38,7 @@ fn message(
     legacy: &mut Legacy,
     dropped: &mut Vec<String>,
 ) -> Result<Message, ApiError> {
-    let word = fields.required("role", ROLES)?;
+    let word = fields.required("role", "say who speaks")?;
     let role = match word.as_str() {
         "system" => Role::System,
         "developer" => Role::Developer,
@@ -46,8 +46,7 @@ fn message(
         "assistant" => Role::Assistant,
         "tool" | "function" => Role::Tool,
         other => {
-            let words = format_args!("is `{other}`, which is not known: {ROLES}");
-            return Err(wrong(&fields.path("role"), "invalid_value", words));
+            return Err(unknown_word(&fields.path("role"), other, ROLES));
         }
     };
     let name = fields.string("name")?;
@@ -77,7 +76,7 @@ fn content(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Option<Vec<
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(vec![Part::text(text)])),
         Some(Value::Array(values)) => parts::read(values, &path, dropped).map(Some),
-        Some(other) => Err(not(&path, "a string or an array of parts", &other)),
+        Some(other) => Err(wrong_type(&path, "a string or an array of parts", &other)),
     }
 }
 
@@ -136,8 +135,7 @@ fn call(value: Value, at: String, dropped: &mut Vec<String>) -> Result<Part, Api
     }
     let mut fields = Fields::of(value, at)?;
     if let Some(kind) = fields.string("type")?.filter(|kind| kind != "function") {
-        let words = format_args!("is `{kind}`, which is not known: write `function` or `custom`");
-        return Err(wrong(&fields.path("type"), "invalid_value", words));
+        return Err(unknown_word(&fields.path("type"), &kind, "`function` or `custom`"));
     }
     let id = fields.required("id", "give the call's id; its result names it in `tool_call_id`")?;
     let seal = signature(&mut fields);
@@ -180,7 +178,7 @@ fn function(
 ) -> Result<Part, ApiError> {
     let name = name.ok_or_else(|| fields.missing("name", "name the function that this answers"))?;
     let id = legacy.id(&name).ok_or_else(|| {
-        let words = format_args!("is `{name}`, but no earlier message has a `function_call` to it");
+        let words = format_args!("is {}, but no earlier message has a `function_call` to it", quoted(&name));
         wrong(&fields.path("name"), "unknown_tool", words)
     })?;
     let parts = content(fields, dropped)?.unwrap_or_default();

@@ -3,9 +3,9 @@
 use domain::ApiError;
 use serde_json::Value;
 
-use super::super::fields::{Fields, wrong};
-use super::super::media;
 use crate::chat::{Cache, Dialect, Part, PartKind, Source};
+use crate::fields::{Fields, quoted, unknown_word, wrong};
+use crate::media;
 
 const KINDS: &str = "text, image_url, input_audio, file, video_url, refusal, thinking, redacted_thinking";
 
@@ -89,8 +89,8 @@ fn part(mut fields: Fields, dropped: &mut Vec<String>) -> Result<Part, ApiError>
             PartKind::RedactedThinking { data: fields.required("data", "give the provider's bytes")? }
         }
         other => {
-            let words = format_args!("is `{other}`, which is not known (known: {KINDS})");
-            return Err(wrong(&fields.path("type"), "invalid_value", words));
+            let known = format!("one of {KINDS}");
+            return Err(unknown_word(&fields.path("type"), other, &known));
         }
     };
     let cache = cache(&mut fields, dropped)?;
@@ -138,7 +138,8 @@ fn image(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<PartKind, Api
             Ok(PartKind::Document { source, name: None })
         }
         Err(_) => {
-            let words = format_args!("holds `{media_type}`: send an image, or a part of the type `file`");
+            let words =
+                format_args!("holds {}: send an image, or a part of the type `file`", quoted(&media_type));
             Err(wrong(&path, "invalid_value", words))
         }
     }

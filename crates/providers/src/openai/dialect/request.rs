@@ -3,9 +3,9 @@
 use domain::ApiError;
 use serde_json::Value;
 
-use super::super::fields::{Fields, not, wrong};
 use super::{messages, tools};
 use crate::chat::{Effort, Reasoning, Request, ResponseFormat};
+use crate::fields::{Fields, listed, unknown_word, wrong, wrong_type};
 
 /// Fields of OpenAI's and Portkey's that only some formats can say.
 const OWN: [&str; 12] = [
@@ -107,7 +107,7 @@ fn stop(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
             fields.put("stop", texts);
             fields.strings("stop")
         }
-        Some(other) => Err(not("stop", "a string or an array of strings", &other)),
+        Some(other) => Err(wrong_type("stop", "a string or an array of strings", &other)),
     }
 }
 
@@ -116,8 +116,8 @@ fn response_format(
     dropped: &mut Vec<String>,
 ) -> Result<Option<ResponseFormat>, ApiError> {
     let Some(mut format) = fields.object("response_format")? else { return Ok(None) };
-    let kinds = "write `text`, `json_object` or `json_schema`";
-    let read = match format.required("type", kinds)?.as_str() {
+    let kinds = "`text`, `json_object` or `json_schema`";
+    let read = match format.required("type", "say what form the answer is to have")?.as_str() {
         "text" => ResponseFormat::Text,
         "json_object" => ResponseFormat::JsonObject,
         "json_schema" => {
@@ -127,8 +127,7 @@ fn response_format(
             json_schema(schema, dropped)?
         }
         other => {
-            let words = format_args!("is `{other}`, which is not known: {kinds}");
-            return Err(wrong("response_format.type", "invalid_value", words));
+            return Err(unknown_word("response_format.type", other, kinds));
         }
     };
     format.report(dropped);
@@ -162,7 +161,12 @@ fn reasoning(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Option<Re
         reasoning.report(dropped);
     }
     let Some(value) = fields.take("thinking") else { return Ok(given.then_some(read)) };
-    match value.get("type").and_then(Value::as_str) {
+    let kind = value.get("type").and_then(Value::as_str);
+    match kind {
+        None => {
+            let thinking = Fields::of(value, "thinking")?;
+            Err(thinking.missing("type", "write `enabled` or `disabled`"))
+        }
         Some("enabled") => {
             let mut thinking = Fields::of(value, "thinking")?;
             thinking.take("type");
@@ -185,8 +189,7 @@ fn reasoning(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Option<Re
 fn effort(fields: &mut Fields, name: &str) -> Result<Option<Effort>, ApiError> {
     let Some(word) = fields.string(name)? else { return Ok(None) };
     Effort::parse(&word).map(Some).ok_or_else(|| {
-        let words: Vec<_> = Effort::ALL.into_iter().map(Effort::as_str).collect();
-        let words = format!("is `{word}`, which is not known: write one of {}", words.join(", "));
-        wrong(&fields.path(name), "invalid_value", words)
+        let known = format!("one of {}", listed(Effort::ALL.into_iter().map(Effort::as_str)));
+        unknown_word(&fields.path(name), &word, &known)
     })
 }

@@ -3,9 +3,9 @@
 use domain::ApiError;
 use serde_json::Value;
 
-use super::super::fields::{Fields, not, wrong};
 use super::parts;
 use crate::chat::{Dialect, Function, Tool, ToolChoice};
+use crate::fields::{Fields, check_parameters, listed, quoted, unknown_word, wrong, wrong_type};
 
 /// Reads `tools` and the older `functions`.
 pub(super) fn read(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Vec<Tool>, ApiError> {
@@ -63,7 +63,7 @@ fn native(kind: String, mut fields: Fields, whole: Value) -> Result<Tool, ApiErr
             }
             Ok(Tool::Native { dialect: Dialect::Anthropic, value: Value::Object(value) })
         }
-        Some(other) => Err(not(&fields.path(&kind), "an object with the tool's settings", &other)),
+        Some(other) => Err(wrong_type(&fields.path(&kind), "an object with the tool's settings", &other)),
         None if whole.get("name").is_some_and(Value::is_string) => {
             Ok(Tool::Native { dialect: Dialect::Anthropic, value: whole })
         }
@@ -81,35 +81,10 @@ fn function(mut fields: Fields, dropped: &mut Vec<String>) -> Result<Function, A
     let cache = parts::cache(&mut fields, dropped)?;
     let parameters = fields.take("parameters");
     if let Some(schema) = &parameters {
-        check_schema(schema, &fields.path("parameters"))?;
+        check_parameters(schema, &fields.path("parameters"))?;
     }
     fields.report(dropped);
     Ok(Function { name, description, parameters, strict, cache })
-}
-
-/// Arguments come as an object, so their schema has to describe one.
-fn check_schema(schema: &Value, at: &str) -> Result<(), ApiError> {
-    let Value::Object(schema) = schema else { return Err(not(at, "a JSON schema, an object,", schema)) };
-    match schema.get("type") {
-        None => {}
-        Some(Value::String(kind)) if kind == "object" => {}
-        Some(other) => {
-            let words = format_args!("is {other}: arguments are an object, so write \"object\"");
-            return Err(wrong(&format!("{at}.type"), "invalid_value", words));
-        }
-    }
-    if let Some(properties) = schema.get("properties").filter(|properties| !properties.is_object()) {
-        return Err(not(
-            &format!("{at}.properties"),
-            "an object with a schema for each argument",
-            properties,
-        ));
-    }
-    match schema.get("required") {
-        None | Some(Value::Null) => Ok(()),
-        Some(Value::Array(names)) if names.iter().all(Value::is_string) => Ok(()),
-        Some(other) => Err(not(&format!("{at}.required"), "an array of names", other)),
-    }
 }
 
 /// Reads `tool_choice` and the older `function_call`.
@@ -125,7 +100,7 @@ pub(super) fn choice(fields: &mut Fields, tools: &[Tool]) -> Result<Option<ToolC
     let choice = match value {
         Value::String(word) => by_word(&word, at)?,
         Value::Object(_) => by_name(value, at, tools)?,
-        other => return Err(not(at, "a word or an object", &other)),
+        other => return Err(wrong_type(at, "a word or an object", &other)),
     };
     if tools.is_empty() && !matches!(choice, ToolChoice::Auto | ToolChoice::None) {
         return Err(wrong(at, "invalid_value", "asks for a tool, but `tools` has none: give the tools"));
@@ -139,10 +114,7 @@ fn by_word(word: &str, at: &str) -> Result<ToolChoice, ApiError> {
         "none" => Ok(ToolChoice::None),
         // The second is Mistral's and Anthropic's word for it.
         "required" | "any" => Ok(ToolChoice::Required),
-        _ => {
-            let fix = "write `auto`, `none`, `required` or an object that names the tool";
-            Err(wrong(at, "invalid_value", format_args!("is `{word}`, which is not known: {fix}")))
-        }
+        _ => Err(unknown_word(at, word, "`auto`, `none`, `required` or an object that names the tool")),
     }
 }
 
@@ -189,11 +161,12 @@ fn allowed(mut fields: Fields, whole: Value, tools: &[Tool]) -> Result<ToolChoic
 }
 
 fn must_exist(name: &str, path: &str, tools: &[Tool]) -> Result<(), ApiError> {
-    let names: Vec<&str> = tools.iter().filter_map(tool_name).collect();
-    if names.contains(&name) {
+    let mut names = tools.iter().filter_map(tool_name);
+    if names.any(|known| known == name) {
         return Ok(());
     }
-    let words = format!("is `{name}`, but no tool has that name (tools: {})", names.join(", "));
+    let names = listed(tools.iter().filter_map(tool_name));
+    let words = format!("is {}, but no tool has that name (tools: {names})", quoted(name));
     Err(wrong(path, "unknown_tool", words))
 }
 

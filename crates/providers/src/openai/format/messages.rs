@@ -4,9 +4,9 @@ use domain::ApiError;
 use serde_json::{Map, Value, json};
 
 use super::super::dialect::tool_call;
-use super::super::media;
 use super::request::Out;
 use crate::chat::{Dialect, Message, Part, PartKind, Role, Source, Target};
+use crate::media;
 
 /// What the result of a tool says where all of it is in the message that follows.
 const FOLLOWS: &str = "The result is in the next message.";

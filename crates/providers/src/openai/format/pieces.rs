@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::super::media;
 use crate::chat::{Dialect, Finish, Reason, Source};
+use crate::media;
 
 /// A piece of an answer.
 #[derive(Debug, PartialEq)]

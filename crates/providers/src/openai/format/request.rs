@@ -154,6 +154,7 @@ fn effort(wish: Reasoning, max_tokens: Option<u64>, target: &Target<'_>, out: &m
     if wish.summary.is_some() {
         out.lost("reasoning.summary");
     }
+    wish.lost_beside_effort().into_iter().for_each(|name| out.lost(name));
     let limit = max_tokens.or(known.and_then(|model| model.max_output)).unwrap_or(USUAL_ANSWER);
     wish.effort(limit)
 }

@@ -200,7 +200,7 @@ impl Reader {
             }
             Piece::Citation(value) => self.blocks.citation(choice, value, out),
             Piece::Image(source) => {
-                let url = super::super::media::address(&source);
+                let url = crate::media::address(&source);
                 let value = serde_json::json!({ "type": "image_url", "image_url": { "url": url } });
                 let image = Block::Native { dialect: crate::chat::Dialect::OpenAi, value };
                 self.blocks.whole(choice, image, out);

@@ -297,7 +297,7 @@ fn mistakes_are_refused_with_their_place() {
         (with(json!({ "temperature": "hot" })), "temperature", "must be a number, not a string"),
         (with(json!({ "stop": ["a", 1] })), "stop[1]", "must be a string"),
         (with(json!({ "seed": 1e30 })), "seed", "64 bits"),
-        (with(json!({ "reasoning_effort": "hard" })), "reasoning_effort", "minimal, low"),
+        (with(json!({ "reasoning_effort": "hard" })), "reasoning_effort", "`minimal`, `low`"),
         (with(json!({ "response_format": { "type": "xml" } })), "response_format.type", "json_schema"),
         (
             with(json!({ "response_format": { "type": "json_schema" } })),
@@ -355,7 +355,7 @@ fn mistakes_are_refused_with_their_place() {
                 "tool_choice": { "type": "function", "function": { "name": "g" } },
             })),
             "tool_choice.function.name",
-            "(tools: f)",
+            "(tools: `f`)",
         ),
     ] {
         refused(&body, param, words);

@@ -2,18 +2,18 @@
 
 use domain::ApiError;
 
-use super::fields::wrong;
 use crate::chat::{PartKind, Source};
+use crate::fields::wrong;
 
 /// Whether this is standard base64 with its padding and without line breaks, and not empty.
-pub(super) fn is_base64(text: &str) -> bool {
+pub(crate) fn is_base64(text: &str) -> bool {
     let bare = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text);
     let in_alphabet = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
     !bare.is_empty() && text.len().is_multiple_of(4) && bare.bytes().all(in_alphabet)
 }
 
 /// The bytes of a data URI or an address.
-pub(super) fn source(url: String, path: &str) -> Result<Source, ApiError> {
+pub(crate) fn source(url: String, path: &str) -> Result<Source, ApiError> {
     if let Some(rest) = url.strip_prefix("data:") {
         return data_uri(rest, path);
     }
@@ -43,7 +43,7 @@ fn data_uri(rest: &str, path: &str) -> Result<Source, ApiError> {
 }
 
 /// Bytes in base64 that are known to be of a type.
-pub(super) fn base64(media_type: String, data: String, path: &str) -> Result<Source, ApiError> {
+pub(crate) fn base64(media_type: String, data: String, path: &str) -> Result<Source, ApiError> {
     if !is_base64(&data) {
         let fix = "is not valid base64: use the standard alphabet with `=` padding and without line breaks";
         return Err(wrong(path, "invalid_base64", fix));
@@ -52,7 +52,7 @@ pub(super) fn base64(media_type: String, data: String, path: &str) -> Result<Sou
 }
 
 /// The part that bytes of this type are. None: what the type says fits no kind of part but a document.
-pub(super) fn by_type(media_type: &str, source: Source) -> Result<PartKind, Source> {
+pub(crate) fn by_type(media_type: &str, source: Source) -> Result<PartKind, Source> {
     match media_type.split('/').next() {
         Some("image") => Ok(PartKind::Image { source, detail: None }),
         Some("audio") => Ok(PartKind::Audio { source }),
@@ -62,7 +62,7 @@ pub(super) fn by_type(media_type: &str, source: Source) -> Result<PartKind, Sour
 }
 
 /// The type of a file, by the end of its name.
-pub(super) fn type_of_file(name: &str) -> Option<&'static str> {
+pub(crate) fn type_of_file(name: &str) -> Option<&'static str> {
     let (_, end) = name.rsplit_once('.')?;
     Some(match end.to_ascii_lowercase().as_str() {
         "pdf" => "application/pdf",
@@ -76,7 +76,7 @@ pub(super) fn type_of_file(name: &str) -> Option<&'static str> {
 }
 
 /// The media type of OpenAI's `input_audio.format`.
-pub(super) fn audio_type(format: &str) -> String {
+pub(crate) fn audio_type(format: &str) -> String {
     match format {
         "mp3" => "audio/mpeg".to_owned(),
         other => format!("audio/{other}"),
@@ -84,7 +84,7 @@ pub(super) fn audio_type(format: &str) -> String {
 }
 
 /// OpenAI's `input_audio.format` of a media type.
-pub(super) fn audio_format(media_type: &str) -> Option<&str> {
+pub(crate) fn audio_format(media_type: &str) -> Option<&str> {
     match media_type.strip_prefix("audio/")? {
         "mpeg" | "mp3" => Some("mp3"),
         "wav" | "x-wav" | "wave" => Some("wav"),
@@ -93,7 +93,7 @@ pub(super) fn audio_format(media_type: &str) -> Option<&str> {
 }
 
 /// A source as `data:…` or as its address. None: it has neither.
-pub(super) fn address(source: &Source) -> Option<String> {
+pub(crate) fn address(source: &Source) -> Option<String> {
     match source {
         Source::Base64 { media_type, data } => Some(format!("data:{media_type};base64,{data}")),
         Source::Url(url) => Some(url.clone()),
