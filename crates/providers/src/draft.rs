@@ -117,22 +117,6 @@ fn in_openai_shape(i: usize, function: Function) -> Result<Value, ApiError> {
     Ok(json!({ "type": "function", "function": written }))
 }
 
-/// A JSON schema that carries its own name and description, for formats that take a bare schema. A title of its own
-/// wins over the name, which is a label; a description of its own follows ours.
-pub(crate) fn titled(schema: Value, name: String, description: Option<String>) -> Value {
-    let Value::Object(mut schema) = schema else { return schema };
-    if !name.is_empty() {
-        schema.entry("title").or_insert_with(|| name.into());
-    }
-    if let Some(description) = description {
-        match schema.get_mut("description") {
-            Some(Value::String(own)) => *own = format!("{description}\n\n{own}"),
-            _ => drop(schema.insert("description".to_owned(), description.into())),
-        }
-    }
-    Value::Object(schema)
-}
-
 /// A request that this format cannot say at all. `what` the provider does not take, and what to write `instead`.
 pub(crate) fn unsupported(target: &Target<'_>, path: &str, what: &str, instead: &str) -> ApiError {
     let message = format!("`{path}`: {} takes no {what}; {instead}", target.provider);
@@ -173,14 +157,5 @@ mod tests {
         assert_eq!(draft.dropped, ["tools[0].function.strict", "tools[1]"]);
         let nameless = draft.functions([(0, Tool::Function(Function::default()))], None, false).unwrap_err();
         assert_eq!(nameless.param.as_deref(), Some("tools[0].function.name"));
-    }
-
-    #[test]
-    fn a_schema_keeps_its_own_words() {
-        let described = titled(json!({ "description": "Mine" }), String::new(), Some("Ours".into()));
-        assert_eq!(described, json!({ "description": "Ours\n\nMine" }));
-        let schema = titled(json!({ "title": "Mine", "$ref": "#/$defs/a" }), "n".into(), Some("d".into()));
-        assert_eq!(schema, json!({ "title": "Mine", "$ref": "#/$defs/a", "description": "d" }));
-        assert_eq!(titled(json!(true), "n".into(), None), json!(true));
     }
 }

@@ -9,7 +9,6 @@ use super::super::model::Model;
 use super::thinking::{Sampling, Wanted};
 use super::{OWN, schema, thinking, tools, turns};
 use crate::chat::{Request, ResponseFormat, Target, Written};
-use crate::draft;
 use crate::fields::wrong;
 
 /// What cannot be said, by name, in order and each once.
@@ -174,7 +173,7 @@ fn output_config(
         None | Some(ResponseFormat::Text) => {}
         Some(ResponseFormat::JsonObject) => report.leave_out("response_format"),
         Some(ResponseFormat::JsonSchema { name: _, description, schema, strict: _ }) => {
-            let schema = draft::titled(schema, String::new(), description);
+            let schema = crate::schema::titled(schema, String::new(), description);
             let schema = schema::fitted(schema, "response_format.json_schema.schema", report);
             config.insert("format".to_owned(), json!({ "type": "json_schema", "schema": schema }));
         }
