@@ -1,26 +1,22 @@
 //! A request body while a format writes it.
 
-use std::collections::HashSet;
-
 use domain::ApiError;
 use serde_json::{Map, Value, json};
 
 use crate::chat::{Cache, Dialect, Function, Target, Tool, Written};
+use crate::dropped::Dropped;
 
 /// The body so far, and what it could not say.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     body: Map<String, Value>,
-    dropped: Vec<String>,
-    known: HashSet<String>,
+    dropped: Dropped,
 }
 
 impl Draft {
     /// An empty body. `dropped`: what the reader could not keep.
     pub(crate) fn new(dropped: Vec<String>) -> Self {
-        let mut draft = Self::default();
-        dropped.into_iter().for_each(|path| draft.lose(path));
-        draft
+        Self { body: Map::new(), dropped: Dropped::new(dropped) }
     }
 
     /// Writes a field.
@@ -37,10 +33,7 @@ impl Draft {
 
     /// Says that something had to be left out, by its path.
     pub(crate) fn lose(&mut self, path: impl Into<String>) {
-        let path = path.into();
-        if self.known.insert(path.clone()) {
-            self.dropped.push(path);
-        }
+        self.dropped.push(path);
     }
 
     /// The same, if there is something to leave out.
@@ -68,7 +61,10 @@ impl Draft {
                 self.body.insert(name, value);
             }
         }
-        Written { body: Value::Object(self.body).to_string().into_bytes(), dropped: self.dropped }
+        Written {
+            body: Value::Object(self.body).to_string().into_bytes(),
+            dropped: self.dropped.into_paths(),
+        }
     }
 
     /// Functions in OpenAI's shape, which many formats took over; tools of other dialects than `dialect` are left out.
@@ -154,7 +150,7 @@ mod tests {
         let written = draft.functions(tools, Some(Dialect::Cohere), false).unwrap();
         let expected = json!({ "name": "f", "parameters": { "type": "object", "properties": {} } });
         assert_eq!(written, [json!({ "type": "function", "function": expected })]);
-        assert_eq!(draft.dropped, ["tools[0].function.strict", "tools[1]"]);
+        assert_eq!(draft.dropped.paths(), ["tools[0].function.strict", "tools[1]"]);
         let nameless = draft.functions([(0, Tool::Function(Function::default()))], None, false).unwrap_err();
         assert_eq!(nameless.param.as_deref(), Some("tools[0].function.name"));
     }

@@ -28,6 +28,7 @@ pub mod catalogue;
 pub mod chat;
 pub mod cohere;
 mod draft;
+mod dropped;
 pub mod embeddings;
 pub mod exchange;
 pub mod failure;
