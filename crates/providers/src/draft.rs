@@ -1,26 +1,22 @@
 //! A request body while a format writes it.
 
-use std::collections::HashSet;
-
 use domain::ApiError;
 use serde_json::{Map, Value, json};
 
 use crate::chat::{Cache, Dialect, Function, Target, Tool, Written};
+use crate::dropped::Dropped;
 
 /// The body so far, and what it could not say.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     body: Map<String, Value>,
-    dropped: Vec<String>,
-    known: HashSet<String>,
+    dropped: Dropped,
 }
 
 impl Draft {
     /// An empty body. `dropped`: what the reader could not keep.
     pub(crate) fn new(dropped: Vec<String>) -> Self {
-        let mut draft = Self::default();
-        dropped.into_iter().for_each(|path| draft.lose(path));
-        draft
+        Self { body: Map::new(), dropped: Dropped::new(dropped) }
     }
 
     /// Writes a field.
@@ -37,10 +33,7 @@ impl Draft {
 
     /// Says that something had to be left out, by its path.
     pub(crate) fn lose(&mut self, path: impl Into<String>) {
-        let path = path.into();
-        if self.known.insert(path.clone()) {
-            self.dropped.push(path);
-        }
+        self.dropped.push(path);
     }
 
     /// The same, if there is something to leave out.
@@ -68,7 +61,10 @@ impl Draft {
                 self.body.insert(name, value);
             }
         }
-        Written { body: Value::Object(self.body).to_string().into_bytes(), dropped: self.dropped }
+        Written {
+            body: Value::Object(self.body).to_string().into_bytes(),
+            dropped: self.dropped.into_paths(),
+        }
     }
 
     /// Functions in OpenAI's shape, which many formats took over; tools of other dialects than `dialect` are left out.
@@ -117,22 +113,6 @@ fn in_openai_shape(i: usize, function: Function) -> Result<Value, ApiError> {
     Ok(json!({ "type": "function", "function": written }))
 }
 
-/// A JSON schema that carries its own name and description, for formats that take a bare schema. A title of its own
-/// wins over the name, which is a label; a description of its own follows ours.
-pub(crate) fn titled(schema: Value, name: String, description: Option<String>) -> Value {
-    let Value::Object(mut schema) = schema else { return schema };
-    if !name.is_empty() {
-        schema.entry("title").or_insert_with(|| name.into());
-    }
-    if let Some(description) = description {
-        match schema.get_mut("description") {
-            Some(Value::String(own)) => *own = format!("{description}\n\n{own}"),
-            _ => drop(schema.insert("description".to_owned(), description.into())),
-        }
-    }
-    Value::Object(schema)
-}
-
 /// A request that this format cannot say at all. `what` the provider does not take, and what to write `instead`.
 pub(crate) fn unsupported(target: &Target<'_>, path: &str, what: &str, instead: &str) -> ApiError {
     let message = format!("`{path}`: {} takes no {what}; {instead}", target.provider);
@@ -170,17 +150,8 @@ mod tests {
         let written = draft.functions(tools, Some(Dialect::Cohere), false).unwrap();
         let expected = json!({ "name": "f", "parameters": { "type": "object", "properties": {} } });
         assert_eq!(written, [json!({ "type": "function", "function": expected })]);
-        assert_eq!(draft.dropped, ["tools[0].function.strict", "tools[1]"]);
+        assert_eq!(draft.dropped.paths(), ["tools[0].function.strict", "tools[1]"]);
         let nameless = draft.functions([(0, Tool::Function(Function::default()))], None, false).unwrap_err();
         assert_eq!(nameless.param.as_deref(), Some("tools[0].function.name"));
-    }
-
-    #[test]
-    fn a_schema_keeps_its_own_words() {
-        let described = titled(json!({ "description": "Mine" }), String::new(), Some("Ours".into()));
-        assert_eq!(described, json!({ "description": "Ours\n\nMine" }));
-        let schema = titled(json!({ "title": "Mine", "$ref": "#/$defs/a" }), "n".into(), Some("d".into()));
-        assert_eq!(schema, json!({ "title": "Mine", "$ref": "#/$defs/a", "description": "d" }));
-        assert_eq!(titled(json!(true), "n".into(), None), json!(true));
     }
 }

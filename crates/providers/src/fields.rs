@@ -61,34 +61,6 @@ pub(crate) fn wrong_type(path: &str, wanted: &str, value: &Value) -> ApiError {
     wrong(path, "invalid_type", format_args!("must be {wanted}, not {}", kind(value)))
 }
 
-/// Checks the JSON schema of a tool's arguments. They come as an object, so it has to describe one.
-pub(crate) fn check_parameters(schema: &Value, at: &str) -> Result<(), ApiError> {
-    let Value::Object(schema) = schema else {
-        return Err(wrong_type(at, "a JSON schema, an object,", schema));
-    };
-    match schema.get("type") {
-        None => {}
-        Some(Value::String(kind)) if kind == "object" => {}
-        Some(other) => {
-            let other = quoted(&other.to_string());
-            let words = format_args!("is {other}: arguments are an object, so write `\"object\"`");
-            return Err(wrong(&format!("{at}.type"), "invalid_value", words));
-        }
-    }
-    if let Some(properties) = schema.get("properties").filter(|properties| !properties.is_object()) {
-        return Err(wrong_type(
-            &format!("{at}.properties"),
-            "an object with a schema for each argument",
-            properties,
-        ));
-    }
-    match schema.get("required") {
-        None | Some(Value::Null) => Ok(()),
-        Some(Value::Array(names)) if names.iter().all(Value::is_string) => Ok(()),
-        Some(other) => Err(wrong_type(&format!("{at}.required"), "an array of names", other)),
-    }
-}
-
 impl Fields {
     /// The fields of a request's body.
     pub(crate) fn of_body(body: &[u8]) -> Result<Self, ApiError> {

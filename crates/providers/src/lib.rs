@@ -1,4 +1,18 @@
 //! Providers as data, and one adapter per wire format: no sockets.
+//!
+//! Where to look:
+//! - [`catalogue`] and [`models`] are the data; [`resolve`] makes a call from a target in a config, [`formats`] and the
+//!   URL templates say where it goes.
+//! - [`exchange`] is one call: the caller's body to the provider's, and the answer's way back. Where both sides speak
+//!   the same dialect bytes go through; otherwise [`translation`] has the tables of who reads and writes what.
+//! - [`chat`] is what a conversation means, whatever the dialect. [`openai`], [`anthropic`] and [`responses`] read and
+//!   write it for callers; they and [`gemini`], [`bedrock`], [`cohere`], [`ollama`] and [`workers_ai`] write and read it
+//!   for providers: one folder each. [`embeddings`] and [`rerank`] are tables of shapes.
+//! - [`aws`] and [`google`] are signatures and framing that formats need; [`failure`] and [`refusal`] are what callers
+//!   are told of errors.
+//!
+//! AWS's crates have Tokio among their dependencies (its `sync` types alone: no runtime, no sockets); it is not optional
+//! there, and nothing here uses it.
 
 #![warn(missing_docs)]
 
@@ -14,6 +28,7 @@ pub mod catalogue;
 pub mod chat;
 pub mod cohere;
 mod draft;
+mod dropped;
 pub mod embeddings;
 pub mod exchange;
 pub mod failure;
@@ -31,6 +46,7 @@ pub mod refusal;
 pub mod rerank;
 pub mod resolve;
 pub mod responses;
+mod schema;
 pub mod sse;
 #[cfg(test)]
 mod testing;

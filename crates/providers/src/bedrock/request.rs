@@ -1,7 +1,5 @@
 //! Requests in Converse's form.
 
-use std::collections::BTreeSet;
-
 use domain::ApiError;
 use serde_json::{Map, Value, json};
 
@@ -9,6 +7,7 @@ use super::family::Family;
 use super::sampling::{self, Sampling};
 use super::{content, tools};
 use crate::chat::{Request, ResponseFormat, Target, Written};
+use crate::dropped::Dropped;
 
 /// A request as it is put together.
 #[derive(Debug, Default)]
@@ -118,12 +117,11 @@ pub fn write_request(request: Request, target: &Target<'_>) -> Result<Written, A
 }
 
 fn written(body: Body) -> Written {
-    let Body { mut fields, additional, mut dropped } = body;
+    let Body { mut fields, additional, dropped } = body;
     if !additional.is_empty() {
         fields.insert("additionalModelRequestFields".to_owned(), additional.into());
     }
-    let mut seen = BTreeSet::new();
-    dropped.retain(|name| seen.insert(name.clone()));
+    let dropped = Dropped::new(dropped).into_paths();
     Written { body: Value::Object(fields).to_string().into_bytes(), dropped }
 }
 

@@ -444,16 +444,6 @@ impl Message {
     }
 }
 
-impl Request {
-    /// The tool that a call of this id was made to, in the turns so far.
-    pub fn called(messages: &[Message], id: &str) -> Option<String> {
-        messages.iter().flat_map(|message| &message.parts).find_map(|part| match &part.kind {
-            PartKind::ToolCall { id: called, name, .. } if called == id => Some(name.clone()),
-            _ => None,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

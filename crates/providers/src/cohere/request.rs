@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 use crate::chat::{
     Dialect, Effort, Message, Reasoning, Request, ResponseFormat, Role, Target, Tool, ToolChoice, Written,
 };
-use crate::draft::{Draft, titled, unsupported};
+use crate::draft::{Draft, unsupported};
 use crate::fields::quoted;
+use crate::schema::titled;
 use crate::turn::{Call, Piece, TakeApart, Turn, document_text, image_url};
 
 /// Writes a chat request.

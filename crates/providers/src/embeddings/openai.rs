@@ -6,10 +6,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::{ApiError, Usage};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Answer, Input, Request};
 use crate::chat::About;
+use crate::fields::{Fields, unknown_word, wrong};
 use crate::lookup::take_text;
 
 /// Names under which callers say what the vectors are for: Cohere's and Voyage's, Gemini's and Nomic's, Jina's.
@@ -20,49 +21,27 @@ const PURPOSE: [&str; 3] = ["input_type", "task_type", "task"];
 /// Errors: a body that is no JSON object, a missing or empty `input`, inputs of mixed kinds, an unknown
 /// `encoding_format`, a value of a wrong type.
 pub fn read_request(body: &[u8]) -> Result<Request, ApiError> {
-    let mut fields: Map<String, Value> = serde_json::from_slice(body).map_err(|err| {
-        let message = format!("the body is not a JSON object: line {}, column {}", err.line(), err.column());
-        ApiError::new(400, "invalid_json", message)
-    })?;
-    fields.retain(|_, value| !value.is_null());
-    let Some(Value::String(model)) = fields.remove("model") else {
-        return Err(invalid(
-            "model",
-            "write the model's name, as in `\"model\": \"text-embedding-3-small\"`",
-        ));
+    let mut fields = Fields::of_body(body)?;
+    let model = fields.required("model", "write its name, as in `\"model\": \"text-embedding-3-small\"`")?;
+    let input = fields.take("input").ok_or_else(|| fields.missing("input", TEXTS))?;
+    let input = inputs(input)?;
+    let base64 = match fields.string("encoding_format")?.as_deref() {
+        None | Some("float") => false,
+        Some("base64") => true,
+        Some(other) => return Err(unknown_word("encoding_format", other, "`float` or `base64`")),
     };
-    let input = match fields.remove("input") {
-        Some(input) => inputs(input)?,
-        None => return Err(invalid("input", "write a text or a list of texts")),
-    };
-    let base64 = match fields.remove("encoding_format") {
-        None => false,
-        Some(Value::String(word)) if word == "float" => false,
-        Some(Value::String(word)) if word == "base64" => true,
-        Some(_) => return Err(invalid("encoding_format", "write `float` or `base64`")),
-    };
-    let dimensions = match fields.remove("dimensions") {
-        None => None,
-        Some(value) => match value.as_u64().filter(|n| *n > 0) {
-            Some(n) => Some(n),
-            None => return Err(invalid("dimensions", "write a whole number from 1")),
-        },
-    };
-    let user = match fields.remove("user") {
-        None => None,
-        Some(Value::String(user)) => Some(user),
-        Some(_) => return Err(invalid("user", "write a text")),
-    };
-    let purpose = take_text(&mut fields, &PURPOSE);
-    Ok(Request { model, input, dimensions, base64, user, purpose, unknown: fields })
+    let dimensions = fields.whole("dimensions", 1)?;
+    let user = fields.string("user")?;
+    let mut unknown = fields.into_map();
+    unknown.retain(|_, value| !value.is_null());
+    let purpose = take_text(&mut unknown, &PURPOSE);
+    Ok(Request { model, input, dimensions, base64, user, purpose, unknown })
 }
 
+const TEXTS: &str = "write a text or a list of texts";
+
 fn invalid(path: &str, instead: &str) -> ApiError {
-    ApiError::bad_request(
-        path,
-        "invalid_value",
-        format!("`{path}` is missing, empty or of a wrong type; {instead}"),
-    )
+    wrong(path, "invalid_value", format_args!("is empty or of a wrong type: {instead}"))
 }
 
 /// A text, texts, tokens, or lists of tokens.
@@ -71,7 +50,7 @@ fn inputs(input: Value) -> Result<Vec<Input>, ApiError> {
         Value::String(text) => vec![Value::String(text)],
         Value::Array(list) if list.first().is_some_and(Value::is_number) => vec![Value::Array(list)],
         Value::Array(list) if !list.is_empty() => list,
-        _ => return Err(invalid("input", "write a text or a list of texts")),
+        _ => return Err(invalid("input", TEXTS)),
     };
     list.into_iter().enumerate().map(one_input).collect()
 }

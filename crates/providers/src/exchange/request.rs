@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::Exchange;
 use crate::chat::{Target, Written};
+use crate::fields::listed;
 use crate::translation::{self, Translation};
 use crate::{anthropic, embeddings, openai, rerank, responses};
 
@@ -40,7 +41,7 @@ impl Exchange<'_> {
             let message = format!(
                 "{} does not take {}; leave them out, or allow them to be dropped with `\"unsupported_params\": \"drop\"`",
                 self.about.provider,
-                outgoing.dropped.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+                listed(outgoing.dropped.iter().map(String::as_str)),
             );
             return Err(ApiError::bad_request(&outgoing.dropped[0], "unsupported_parameter", message));
         }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::request::Context;
 use super::schema;
 use crate::chat::{Effort, Reasoning, ResponseFormat};
-use crate::draft::titled;
+use crate::schema::titled;
 
 /// The field's name.
 pub(super) const NAME: &str = "generationConfig";

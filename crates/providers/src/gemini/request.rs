@@ -1,6 +1,6 @@
 //! Requests: `generateContent` and `streamGenerateContent`. The model and whether to stream are in the URL.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use domain::ApiError;
 use serde_json::{Map, Value, json};
@@ -9,6 +9,7 @@ use super::config::{self, Config};
 use super::model::{self, Traits};
 use super::{contents, tools};
 use crate::chat::{Request, Target, Written};
+use crate::dropped::Dropped;
 
 /// Fields of Portkey's and Google's that belong into `generationConfig` although they are given at the top.
 const IN_CONFIG: [(&str, &str); 5] = [
@@ -33,22 +34,17 @@ pub(super) struct Context<'a> {
     pub(super) calls: HashMap<String, (String, usize)>,
     /// Calls so far.
     pub(super) called: usize,
-    dropped: Vec<String>,
-    seen: HashSet<String>,
+    dropped: Dropped,
 }
 
 impl<'a> Context<'a> {
     fn new(target: &'a Target<'a>, traits: Traits) -> Self {
-        let (calls, seen) = (HashMap::new(), HashSet::new());
-        Self { target, traits, calls, called: 0, dropped: Vec::new(), seen }
+        Self { target, traits, calls: HashMap::new(), called: 0, dropped: Dropped::default() }
     }
 
     /// Reports what cannot be said.
     pub(super) fn drop(&mut self, path: impl Into<String>) {
-        let path = path.into();
-        if self.seen.insert(path.clone()) {
-            self.dropped.push(path);
-        }
+        self.dropped.push(path);
     }
 
     /// Reports it if there is something.
@@ -123,7 +119,7 @@ pub(super) fn body(
         body.insert(config::NAME.to_owned(), Value::Object(config.fields));
     }
     add_unknown(unknown, &mut cx, &mut body);
-    Ok((body, cx.dropped))
+    Ok((body, cx.dropped.into_paths()))
 }
 
 /// Adds what the caller's dialect does not define. Objects that we write as well (`generationConfig`, `toolConfig`) are

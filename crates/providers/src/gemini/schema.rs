@@ -10,11 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::schema::{LeftOut, step};
+
 /// Deepest nesting that is written. Models refuse far less.
 const MAX_DEPTH: usize = 48;
 
 /// Most schemas, references included, that one schema may come to: those that double at every step end here.
 const MAX_NODES: usize = 5_000;
+
+/// Most bytes of values that references may put in: large ones that are referred to again and again end here.
+const MAX_COPIED: usize = 256 * 1024;
 
 /// How often a schema may hold itself: a tree keeps so many levels.
 const MAX_UNROLL: usize = 3;
@@ -31,17 +36,28 @@ const DESCRIBING: [&str; 5] = ["title", "description", "default", "examples", "e
 /// Total and idempotent. A schema that is too deep, too large or holds itself too often becomes `{}`, which allows
 /// everything, and its path is reported.
 pub(super) fn convert(schema: &Value, path: &str) -> (Value, Vec<String>) {
-    let mut converter = Converter { root: schema, nodes: 0, refs: BTreeMap::new(), dropped: Vec::new() };
+    let mut converter = Converter {
+        root: schema,
+        nodes: 0,
+        copied: 0,
+        inside: 0,
+        refs: BTreeMap::new(),
+        dropped: LeftOut::of(path),
+    };
     let schema = converter.schema(schema, path, 0);
-    (schema, converter.dropped)
+    (schema, converter.dropped.into_paths())
 }
 
 struct Converter<'a> {
     root: &'a Value,
     nodes: usize,
+    /// Bytes of values that references put in so far, roughly.
+    copied: usize,
+    /// How many references lead to here.
+    inside: usize,
     /// References on the way to here, and how often.
     refs: BTreeMap<&'a str, usize>,
-    dropped: Vec<String>,
+    dropped: LeftOut,
 }
 
 /// A schema with what it refers to and all that it is made of, in one piece.
@@ -70,10 +86,15 @@ impl<'a> Converter<'a> {
         self.dropped.push(path);
     }
 
+    /// Whether there is room for one more schema.
+    fn fits(&self, depth: usize) -> bool {
+        depth <= MAX_DEPTH && self.nodes <= MAX_NODES && self.copied <= MAX_COPIED
+    }
+
     fn schema(&mut self, schema: &'a Value, path: &str, depth: usize) -> Value {
         self.nodes += 1;
         let map = match schema {
-            Value::Object(map) if depth <= MAX_DEPTH && self.nodes <= MAX_NODES => map,
+            Value::Object(map) if self.fits(depth) => map,
             other => {
                 if *other != Value::Bool(true) && *other != Value::Object(Map::new()) {
                     self.drop(path.to_owned());
@@ -84,6 +105,7 @@ impl<'a> Converter<'a> {
         let mut flat = Flat::default();
         self.gather(map, path, depth, &mut flat);
         let written = self.write(&flat, path, depth);
+        self.inside -= flat.followed.len();
         for name in flat.followed {
             if let Some(count) = self.refs.get_mut(name) {
                 *count -= 1;
@@ -95,7 +117,7 @@ impl<'a> Converter<'a> {
     /// Adds a schema that is put in here to `flat`, unless that is too much.
     fn merge(&mut self, map: &'a Map<String, Value>, path: &str, depth: usize, flat: &mut Flat<'a>) {
         self.nodes += 1;
-        if self.nodes > MAX_NODES || depth > MAX_DEPTH {
+        if !self.fits(depth) {
             return self.drop(path.to_owned());
         }
         self.gather(map, path, depth, flat);
@@ -104,6 +126,9 @@ impl<'a> Converter<'a> {
     /// Adds a schema, what it refers to and its `allOf` to `flat`; what was there first wins.
     fn gather(&mut self, map: &'a Map<String, Value>, path: &str, depth: usize, flat: &mut Flat<'a>) {
         for (word, value) in map {
+            if self.inside > 0 {
+                self.copied += word.len() + size(word, value);
+            }
             match (word.as_str(), value) {
                 ("$ref" | "allOf", _) => {}
                 ("properties", Value::Object(properties)) => {
@@ -121,7 +146,7 @@ impl<'a> Converter<'a> {
                     }
                     Some(given) if given == value || DESCRIBING.contains(&word) || SILENT.contains(&word) => {
                     }
-                    Some(_) => self.drop(format!("{path}.{word}")),
+                    Some(_) => self.drop(step(path, word)),
                 },
             }
         }
@@ -152,6 +177,7 @@ impl<'a> Converter<'a> {
         }
         *count += 1;
         flat.followed.push(name);
+        self.inside += 1;
         self.merge(target, path, depth + 1, flat);
     }
 
@@ -160,7 +186,7 @@ impl<'a> Converter<'a> {
         let nullable = flat.get("nullable") == Some(&Value::Bool(true));
         let mut null = nullable;
         for (word, value) in &flat.words {
-            let at = format!("{path}.{word}");
+            let at = step(path, word);
             match (*word, *value) {
                 ("title" | "description" | "format", Value::String(_))
                 | ("minItems" | "maxItems" | "minimum" | "maximum", Value::Number(_))
@@ -195,7 +221,7 @@ impl<'a> Converter<'a> {
         if !flat.properties.is_empty() {
             let mut properties = Map::new();
             for (name, schema) in &flat.properties {
-                let schema = self.schema(schema, &format!("{path}.properties.{name}"), depth + 1);
+                let schema = self.schema(schema, &step(&format!("{path}.properties"), name), depth + 1);
                 properties.insert((*name).to_owned(), schema);
             }
             out.insert("properties".to_owned(), Value::Object(properties));
@@ -246,6 +272,18 @@ impl<'a> Converter<'a> {
         let items = items.iter().enumerate();
         let items = items.map(|(i, item)| self.schema(item, &format!("{at}[{i}]"), depth + 1)).collect();
         out.insert(word.to_owned(), Value::Array(items));
+    }
+}
+
+/// Bytes that a word's value adds, but for the schemas in it, which are counted when they are written.
+fn size(word: &str, value: &Value) -> usize {
+    match (word, value) {
+        ("properties", Value::Object(properties)) => properties.keys().map(String::len).sum(),
+        ("enum" | "required" | "type", Value::Array(values)) => {
+            values.iter().map(|value| size("", value) + 1).sum()
+        }
+        (_, Value::String(text)) => text.len(),
+        _ => 1,
     }
 }
 

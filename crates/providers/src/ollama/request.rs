@@ -9,7 +9,8 @@ use crate::chat::{
     Dialect, Effort, Message, PartKind, Reasoning, Request, ResponseFormat, Role, Source, Target, ToolChoice,
     Written,
 };
-use crate::draft::{Draft, titled, unsupported};
+use crate::draft::{Draft, unsupported};
+use crate::schema::titled;
 use crate::turn::{Call, Piece, TakeApart, ToolResult, document_text};
 
 /// What `options` may hold: fields of these names that a caller wrote beside the others are moved there.

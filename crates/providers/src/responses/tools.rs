@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::content;
 use super::fields::{Fields, invalid, wrong_type};
 use crate::chat::{Dialect, Function, Tool, ToolChoice};
-use crate::fields::check_parameters;
+use crate::schema::check_parameters;
 
 /// The tools. Those that only OpenAI runs stay whole.
 pub(super) fn read(list: Vec<Value>, dropped: &mut Vec<String>) -> Result<Vec<Tool>, ApiError> {

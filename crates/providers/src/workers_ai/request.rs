@@ -4,7 +4,8 @@ use domain::ApiError;
 use serde_json::{Map, Value, json};
 
 use crate::chat::{Effort, Message, Reasoning, Request, ResponseFormat, Role, Target, ToolChoice, Written};
-use crate::draft::{Draft, titled, unsupported};
+use crate::draft::{Draft, unsupported};
+use crate::schema::titled;
 use crate::turn::{Call, Piece, TakeApart, ToolResult, document_text, image_url};
 
 /// Writes a chat request. The model is named by the path, not by the body.

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::write::Report;
+use crate::schema::{LeftOut, step};
 
 /// Words of JSON Schema that are not taken, whatever they stand at.
 ///
@@ -33,6 +34,13 @@ const FORMATS: [&str; 10] =
 /// The schema as Anthropic takes it: objects are closed, and limits that it cannot hold to are told to the model in
 /// the description, as Anthropic's own clients do, and reported. `$defs` and references to them stay.
 pub(super) fn fitted(schema: Value, path: &str, report: &mut Report<'_>) -> Value {
+    let mut left_out = LeftOut::of(path);
+    let schema = fit(schema, path, &mut left_out);
+    left_out.into_paths().into_iter().for_each(|path| report.leave_out(path));
+    schema
+}
+
+fn fit(schema: Value, path: &str, left_out: &mut LeftOut) -> Value {
     let Value::Object(schema) = schema else { return schema };
     let mut out = Map::new();
     let mut told = Vec::new();
@@ -40,24 +48,24 @@ pub(super) fn fitted(schema: Value, path: &str, report: &mut Report<'_>) -> Valu
         schema.get("type").and_then(Value::as_str) == Some("object") || schema.contains_key("properties");
     let has_any_of = schema.contains_key("anyOf");
     for (word, value) in schema {
-        let at = format!("{path}.{word}");
+        let at = step(path, &word);
         match word.as_str() {
             "properties" | "$defs" | "definitions" => {
-                out.insert(word, each_field(value, &at, report));
+                out.insert(word, each_field(value, &at, left_out));
             }
             "anyOf" | "allOf" | "prefixItems" => {
-                out.insert(word, each_item(value, &at, report));
+                out.insert(word, each_item(value, &at, left_out));
             }
             // One of several and any of several differ only where several fit at once.
             "oneOf" if !has_any_of => {
-                out.insert("anyOf".to_owned(), each_item(value, &at, report));
+                out.insert("anyOf".to_owned(), each_item(value, &at, left_out));
             }
             "items" => {
-                out.insert(word, fitted(value, &at, report));
+                out.insert(word, fit(value, &at, left_out));
             }
             "additionalProperties" => {
                 if value != Value::Bool(false) {
-                    report.leave_out(at);
+                    left_out.push(at);
                 }
             }
             _ if is_taken(&word, &value) => {
@@ -65,7 +73,7 @@ pub(super) fn fitted(schema: Value, path: &str, report: &mut Report<'_>) -> Valu
             }
             _ => {
                 told.push(format!("{word}: {value}"));
-                report.leave_out(at);
+                left_out.push(at);
             }
         }
     }
@@ -91,19 +99,19 @@ fn is_taken(word: &str, value: &Value) -> bool {
     }
 }
 
-fn each_field(value: Value, path: &str, report: &mut Report<'_>) -> Value {
+fn each_field(value: Value, path: &str, left_out: &mut LeftOut) -> Value {
     let Value::Object(fields) = value else { return value };
-    let fit = |(name, schema): (String, Value)| {
-        let schema = fitted(schema, &format!("{path}.{name}"), report);
+    let each = |(name, schema): (String, Value)| {
+        let schema = fit(schema, &step(path, &name), left_out);
         (name, schema)
     };
-    Value::Object(fields.into_iter().map(fit).collect())
+    Value::Object(fields.into_iter().map(each).collect())
 }
 
-fn each_item(value: Value, path: &str, report: &mut Report<'_>) -> Value {
+fn each_item(value: Value, path: &str, left_out: &mut LeftOut) -> Value {
     let Value::Array(items) = value else { return value };
-    let fit = |(index, schema)| fitted(schema, &format!("{path}[{index}]"), report);
-    Value::Array(items.into_iter().enumerate().map(fit).collect())
+    let each = |(index, schema)| fit(schema, &format!("{path}[{index}]"), left_out);
+    Value::Array(items.into_iter().enumerate().map(each).collect())
 }
 
 #[cfg(test)]

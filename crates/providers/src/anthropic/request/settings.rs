@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::blocks;
 use crate::chat::{Dialect, Effort, Function, Reasoning, Request, ResponseFormat, Tool, ToolChoice};
-use crate::fields::{Fields, check_parameters, quoted, unknown_word, wrong, wrong_type};
+use crate::fields::{Fields, quoted, unknown_word, wrong, wrong_type};
+use crate::schema::check_parameters;
 
 /// The name of a schema, which the dialect has not and others need.
 const SCHEMA_NAME: &str = "answer";

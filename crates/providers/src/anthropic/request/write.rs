@@ -1,7 +1,5 @@
 //! Requests for providers that speak Messages.
 
-use std::collections::HashSet;
-
 use domain::ApiError;
 use serde_json::{Map, Number, Value, json};
 
@@ -9,36 +7,30 @@ use super::super::model::Model;
 use super::thinking::{Sampling, Wanted};
 use super::{OWN, schema, thinking, tools, turns};
 use crate::chat::{Request, ResponseFormat, Target, Written};
-use crate::draft;
+use crate::dropped::Dropped;
 use crate::fields::wrong;
 
-/// What cannot be said, by name, in order and each once.
+/// What cannot be said, and to whom.
 pub(super) struct Report<'a> {
     provider: &'a str,
-    dropped: Vec<String>,
-    known: HashSet<String>,
+    dropped: Dropped,
 }
 
 impl<'a> Report<'a> {
     /// A report that goes on from what the reader could not keep.
     pub(super) fn new(provider: &'a str, dropped: Vec<String>) -> Self {
-        let mut report = Self { provider, dropped: Vec::new(), known: HashSet::new() };
-        dropped.into_iter().for_each(|path| report.leave_out(path));
-        report
+        Self { provider, dropped: Dropped::new(dropped) }
     }
 
     /// What was left out so far.
     #[cfg(test)]
     pub(super) fn dropped(&self) -> &[String] {
-        &self.dropped
+        self.dropped.paths()
     }
 
     /// Something is left out.
     pub(super) fn leave_out(&mut self, path: impl Into<String>) {
-        let path = path.into();
-        if self.known.insert(path.clone()) {
-            self.dropped.push(path);
-        }
+        self.dropped.push(path);
     }
 
     /// The error for something that the provider cannot take. `text` ends with what it takes.
@@ -121,7 +113,7 @@ pub fn write_request(request: Request, target: &Target<'_>) -> Result<Written, A
     put(&mut body, "stream", stream.then_some(Value::Bool(true)));
     put_own(own, &mut body, &mut report);
     put_unknown(unknown, &mut body, &mut report);
-    Ok(Written { body: Value::Object(body).to_string().into_bytes(), dropped: report.dropped })
+    Ok(Written { body: Value::Object(body).to_string().into_bytes(), dropped: report.dropped.into_paths() })
 }
 
 fn put(body: &mut Map<String, Value>, name: &str, value: Option<Value>) {
@@ -174,7 +166,7 @@ fn output_config(
         None | Some(ResponseFormat::Text) => {}
         Some(ResponseFormat::JsonObject) => report.leave_out("response_format"),
         Some(ResponseFormat::JsonSchema { name: _, description, schema, strict: _ }) => {
-            let schema = draft::titled(schema, String::new(), description);
+            let schema = crate::schema::titled(schema, String::new(), description);
             let schema = schema::fitted(schema, "response_format.json_schema.schema", report);
             config.insert("format".to_owned(), json!({ "type": "json_schema", "schema": schema }));
         }

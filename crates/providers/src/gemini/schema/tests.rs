@@ -222,3 +222,24 @@ proptest! {
         prop_assert!(lost.is_empty(), "{:?} lost from {}", lost, once);
     }
 }
+
+#[test]
+fn references_to_large_schemas_end_at_some_point() {
+    let large: Vec<String> = (0..1_000).map(|n| format!("value number {n}")).collect();
+    let properties: Map<String, Value> =
+        (0..2_000).map(|n| (format!("p{n}"), json!({ "$ref": "#/$defs/large" }))).collect();
+    let schema = json!({ "properties": properties, "$defs": { "large": { "enum": large } } });
+    let (written, dropped) = convert(&schema, "s");
+    let (before, after) = (schema.to_string().len(), written.to_string().len());
+    assert!(after < before + 4 * MAX_COPIED, "{before} bytes became {after}");
+    assert_eq!(dropped.last().map(String::as_str), Some("s"), "too many to be told one by one");
+}
+
+#[test]
+fn long_names_do_not_add_up() {
+    let inner: Map<String, Value> =
+        (0..1_000).map(|n| (format!("p{n}"), json!({ "pattern": "x" }))).collect();
+    let schema = json!({ "properties": { "x".repeat(10_000): { "properties": inner } } });
+    let (_, dropped) = convert(&schema, "s");
+    assert!(dropped.iter().map(String::len).sum::<usize>() < 20_000);
+}

@@ -1,5 +1,7 @@
 //! Reading turns.
 
+use std::collections::HashMap;
+
 use domain::ApiError;
 use serde_json::Value;
 
@@ -28,8 +30,8 @@ pub(super) fn read(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Vec
 /// Calls by the older `function_call`, which have no ids: a result belongs to the last call of its function.
 #[derive(Default)]
 struct Legacy {
-    /// Name and made-up id.
-    calls: Vec<(String, String)>,
+    /// The made-up id of the last call by the function's name.
+    calls: HashMap<String, String>,
 }
 
 fn message(
@@ -191,11 +193,11 @@ impl Legacy {
         let arguments = call.string("arguments")?.unwrap_or_default();
         call.report(dropped);
         let id = format!("function_call_{n}");
-        self.calls.push((name.clone(), id.clone()));
+        self.calls.insert(name.clone(), id.clone());
         Ok(Part::new(PartKind::ToolCall { id, name, arguments, signature: None }))
     }
 
     fn id(&self, name: &str) -> Option<String> {
-        self.calls.iter().rev().find(|(called, _)| called == name).map(|(_, id)| id.clone())
+        self.calls.get(name).cloned()
     }
 }

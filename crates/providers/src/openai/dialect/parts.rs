@@ -1,5 +1,7 @@
 //! Reading parts of a turn.
 
+use std::collections::HashSet;
+
 use domain::ApiError;
 use serde_json::Value;
 
@@ -23,16 +25,20 @@ pub(super) fn blocks(
     calls: &[Part],
     dropped: &mut Vec<String>,
 ) -> Result<Vec<Part>, ApiError> {
-    let is_listed = |wanted: &str| {
-        calls.iter().any(|part| matches!(&part.kind, PartKind::ToolCall { id, .. } if id == wanted))
-    };
+    let listed: HashSet<&str> = calls
+        .iter()
+        .filter_map(|part| match &part.kind {
+            PartKind::ToolCall { id, .. } => Some(id.as_str()),
+            _ => None,
+        })
+        .collect();
     let mut parts = Vec::with_capacity(values.len());
     for (n, value) in values.into_iter().enumerate() {
         let kind = value.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         let at = format!("{at}[{n}]");
         if kind == "tool_use" {
             let call = tool_use(Fields::of(value, at)?, dropped)?;
-            if !matches!(&call.kind, PartKind::ToolCall { id, .. } if is_listed(id)) {
+            if !matches!(&call.kind, PartKind::ToolCall { id, .. } if listed.contains(id.as_str())) {
                 parts.push(call);
             }
         } else if kind.is_empty() || KINDS.split(", ").any(|known| known == kind) {

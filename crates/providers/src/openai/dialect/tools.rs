@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::parts;
 use crate::chat::{Dialect, Function, Tool, ToolChoice};
-use crate::fields::{Fields, check_parameters, listed, quoted, unknown_word, wrong, wrong_type};
+use crate::fields::{Fields, listed, quoted, unknown_word, wrong, wrong_type};
+use crate::schema::check_parameters;
 
 /// Reads `tools` and the older `functions`.
 pub(super) fn read(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<Vec<Tool>, ApiError> {

@@ -8,6 +8,7 @@ use super::messages;
 use crate::chat::{
     Dialect, Effort, Function, Reasoning, Request, ResponseFormat, Target, Tool, ToolChoice, Written,
 };
+use crate::dropped::Dropped;
 
 /// Fields of the dialect's own that this format says by the same name.
 const OWN: [&str; 11] = [
@@ -30,16 +31,13 @@ const TIERS: [&str; 6] = ["auto", "default", "flex", "scale", "priority", "fast"
 /// What has been written, and what could not be.
 #[derive(Default)]
 pub(super) struct Out {
-    pub(super) dropped: Vec<String>,
+    dropped: Dropped,
 }
 
 impl Out {
     /// Reports what the format cannot say, once.
     pub(super) fn lost(&mut self, path: impl Into<String>) {
-        let path = path.into();
-        if !self.dropped.contains(&path) {
-            self.dropped.push(path);
-        }
+        self.dropped.push(path);
     }
 }
 
@@ -118,7 +116,7 @@ pub fn write_request(request: Request, target: &Target<'_>) -> Result<Written, A
     for (name, value) in unknown {
         body.entry(name).or_insert(value);
     }
-    Ok(Written { body: Value::Object(body).to_string().into_bytes(), dropped: out.dropped })
+    Ok(Written { body: Value::Object(body).to_string().into_bytes(), dropped: out.dropped.into_paths() })
 }
 
 fn put(body: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
