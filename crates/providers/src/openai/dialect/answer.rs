@@ -41,10 +41,6 @@ pub(in crate::openai) fn extra_fields(
     body: &mut Map<String, Value>,
 ) {
     for (name, value) in extra {
-        // Whatever a provider means by it, clients would take the answer for an error.
-        if name == "error" {
-            continue;
-        }
         if !body.contains_key(name) && (!strict || EXTRA.contains(&name.as_str())) {
             body.insert(name.clone(), value.clone());
         }
