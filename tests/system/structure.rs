@@ -158,6 +158,32 @@ fn stray_subjects(file: &str, text: &str) -> Vec<String> {
     found
 }
 
+/// Crates in which a provider's name would be a decision that belongs in the catalogue.
+const NAMELESS: &[&str] = &["domain", "bus", "providers", "provider-worker", "router", "http-shim"];
+
+/// Providers that a file names in its code: string literals that are a slug and not also the name of a wire format.
+fn named_providers(file: &str, text: &str, slugs: &[String]) -> Vec<String> {
+    if file.ends_with("/tests.rs") || file.contains("/tests/") || file.ends_with("/testing.rs") {
+        return Vec::new();
+    }
+    let product = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let mut found = Vec::new();
+    for (number, line) in code_lines(product) {
+        for slug in slugs.iter().filter(|slug| line.contains(&format!("\"{slug}\""))) {
+            found.push(format!("{file}:{number} names the provider `{slug}`: say it in catalogue.toml"));
+        }
+    }
+    found
+}
+
+/// Names of the catalogue that are not names of formats as well.
+fn slugs() -> Vec<String> {
+    let catalogue: toml::Table =
+        read(&root().join("crates/providers/src/catalogue.toml")).parse().expect("the catalogue is TOML");
+    let formats: Vec<String> = catalogue.values().map(|entry| entry["format"].to_string()).collect();
+    catalogue.keys().filter(|slug| !formats.contains(&format!("\"{slug}\""))).cloned().collect()
+}
+
 /// What is wrong with the form of a source file.
 fn bad_form(file: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -241,6 +267,27 @@ fn subjects_are_written_in_one_file() {
         code_lines(&subjects).any(|(_, line)| !subject_literals(line).is_empty()),
         "the one file has them"
     );
+}
+
+#[test]
+fn no_code_names_a_provider() {
+    let slugs = slugs();
+    assert!(slugs.len() > 70 && !slugs.contains(&"openai".to_owned()), "{slugs:?}");
+    let sources = NAMELESS.iter().flat_map(|name| files(&format!("crates/{name}/src"), ".rs"));
+    none(&sources.flat_map(|(file, text)| named_providers(&file, &text, &slugs)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_named_provider_is_found() {
+    let slugs = ["groq".to_owned()];
+    let file = "crates/router/src/act.rs";
+    for bad in ["    \"groq\" => 1,", "if slug == \"groq\" {"] {
+        assert_eq!(named_providers(file, bad, &slugs).len(), 1, "{bad}");
+    }
+    for good in ["// \"groq\" is one", "let s = \"as groq does\";", "\n#[cfg(test)]\nmod tests {\n\"groq\""] {
+        assert_eq!(named_providers(file, good, &slugs), [""; 0], "{good}");
+    }
+    assert_eq!(named_providers("crates/router/src/tests.rs", "\"groq\"", &slugs), [""; 0]);
 }
 
 #[test]

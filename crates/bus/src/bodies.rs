@@ -18,6 +18,14 @@ pub struct BodyError {
     verb: &'static str,
     object: String,
     reason: String,
+    gone: bool,
+}
+
+impl BodyError {
+    /// Whether there is no such body, or not any more.
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
 }
 
 /// How long a body is asked for again while the broker is away or has no leader for it.
@@ -48,10 +56,19 @@ impl Bus {
         if body.len() <= self.options().inline_body {
             return Ok((BodyRef::Inline { size: body.len() }, body));
         }
-        let object = format!("{request}.{part}");
-        let failed = |reason: String| BodyError { verb: "store", object: object.clone(), reason };
-        let store =
-            self.js.get_object_store(subject::BODY_BUCKET).await.map_err(|err| failed(err.to_string()))?;
+        self.stow_in(subject::BODY_BUCKET, format!("{request}.{part}"), body).await
+    }
+
+    /// Puts a body under that name into a bucket.
+    pub(crate) async fn stow_in(
+        &self,
+        bucket: &str,
+        object: String,
+        body: Bytes,
+    ) -> Result<(BodyRef, Bytes), BodyError> {
+        let failed =
+            |reason: String| BodyError { verb: "store", object: object.clone(), reason, gone: false };
+        let store = self.js.get_object_store(bucket).await.map_err(|err| failed(err.to_string()))?;
         let size = body.len();
         store.put(object.as_str(), &mut body.as_ref()).await.map_err(|err| failed(err.to_string()))?;
         Ok((BodyRef::Stored { object, size }, Bytes::new()))
@@ -59,14 +76,24 @@ impl Bus {
 
     /// The bytes of a body; `inline` are those that came with the message. Rides out a broker that is away for a while.
     pub async fn fetch(&self, body: &BodyRef, inline: Bytes) -> Result<Bytes, BodyError> {
+        self.fetch_from(subject::BODY_BUCKET, body, inline).await
+    }
+
+    /// The same from another bucket.
+    pub(crate) async fn fetch_from(
+        &self,
+        bucket: &str,
+        body: &BodyRef,
+        inline: Bytes,
+    ) -> Result<Bytes, BodyError> {
         let BodyRef::Stored { object, size } = body else { return Ok(inline) };
         let until = Instant::now() + PATIENCE;
         loop {
-            match self.fetch_once(object, *size).await {
+            match self.fetch_once(bucket, object, *size).await {
                 Ok(bytes) => return Ok(bytes),
                 Err(reason) if Instant::now() >= until || reason.is_final() => {
-                    let reason = reason.to_string();
-                    return Err(BodyError { verb: "fetch", object: object.clone(), reason });
+                    let (reason, gone) = (reason.to_string(), reason.is_final());
+                    return Err(BodyError { verb: "fetch", object: object.clone(), reason, gone });
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
@@ -85,9 +112,9 @@ impl Bus {
         }
     }
 
-    async fn fetch_once(&self, object: &str, size: usize) -> Result<Bytes, Trouble> {
+    async fn fetch_once(&self, bucket: &str, object: &str, size: usize) -> Result<Bytes, Trouble> {
         let passing = |err: &dyn std::error::Error| Trouble::Passing(err.to_string());
-        let store = self.js.get_object_store(subject::BODY_BUCKET).await.map_err(|err| passing(&err))?;
+        let store = self.js.get_object_store(bucket).await.map_err(|err| passing(&err))?;
         let mut reader = match store.get(object).await {
             Ok(reader) => reader,
             Err(err) if err.kind() == GetErrorKind::NotFound => return Err(Trouble::Gone),
@@ -103,8 +130,13 @@ impl Bus {
 
     /// Forgets a body that nobody needs any more. Best effort: the bucket forgets by age as well.
     pub async fn discard(&self, body: &BodyRef) {
+        self.discard_from(subject::BODY_BUCKET, body).await;
+    }
+
+    /// The same in another bucket.
+    pub(crate) async fn discard_from(&self, bucket: &str, body: &BodyRef) {
         let BodyRef::Stored { object, .. } = body else { return };
-        if let Ok(store) = self.js.get_object_store(subject::BODY_BUCKET).await
+        if let Ok(store) = self.js.get_object_store(bucket).await
             && let Err(err) = store.delete(object.as_str()).await
         {
             tracing::debug!(%err, object, "could not delete a body");

@@ -40,6 +40,8 @@ pub struct Options {
     pub result_ttl: Duration,
     /// How long an outcome is kept that nobody waited for.
     pub result_ttl_async: Duration,
+    /// How long a response is kept that can be looked at and continued.
+    pub responses_ttl: Duration,
     /// Bodies above this many bytes travel by object store.
     pub inline_body: usize,
     /// Bytes that streams may take where the broker sets the account no limit.

@@ -18,6 +18,7 @@ pub mod policy;
 mod publish;
 pub mod registry;
 pub mod requests;
+pub mod responses;
 pub mod seal;
 pub mod service;
 pub mod state;

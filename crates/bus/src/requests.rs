@@ -11,6 +11,7 @@ use domain::{
 };
 use tracing::debug;
 
+use crate::bodies::BodyError;
 use crate::state::{AFTERLIFE, ReadError};
 use crate::{Bus, Headers, Put, PutError, headers_of, subject};
 
@@ -41,6 +42,8 @@ pub struct Ending<'a> {
     pub reporting: Option<&'a Attempt>,
     /// The gateway has had its frames already.
     pub gateway_told: bool,
+    /// The bytes of the request's body that came with the message, where the answer is to be kept beside it.
+    pub question: Option<&'a Bytes>,
 }
 
 /// Why a request could not be ended.
@@ -52,6 +55,9 @@ pub enum EndError {
     /// The record that was there first could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A large body could not be kept.
+    #[error(transparent)]
+    Body(#[from] BodyError),
 }
 
 impl Bus {
@@ -158,7 +164,8 @@ impl Bus {
         message.map(|m| stored(&subject, m.sequence, &m.payload)).transpose()
     }
 
-    /// Ends a request: stores the one outcome, reports it, answers the producer, forgets the request's large body.
+    /// Ends a request: stores the one outcome, keeps a response that is to be kept, reports the outcome, answers the
+    /// producer, forgets the request's large body.
     /// Safe to repeat.
     pub async fn end(
         &self,
@@ -176,25 +183,27 @@ impl Bus {
         debug!(request = %envelope.request, "another ending was first");
         if how.reporting.is_none() {
             // Perhaps our own, by somebody who died before it was reported.
-            self.end_again(envelope, &stored, None).await?;
+            self.end_again(envelope, &stored, None, how.question).await?;
         }
         Ok(Ended::Late(Box::new(stored)))
     }
 
     /// Reports and answers again if this is what ended the request: the attempt, or (None) an ending of its own.
-    /// Whoever ended it may have died before that was done.
+    /// Whoever ended it may have died before that was done. `question`: as in [`Ending`].
     pub async fn end_again(
         &self,
         envelope: &Envelope,
         stored: &Stored,
         this: Option<u32>,
-    ) -> Result<(), PutError> {
+        question: Option<&Bytes>,
+    ) -> Result<(), EndError> {
         let Record::Final(outcome) = &stored.record else { return Ok(()) };
         if outcome.ended_by != this {
             return Ok(());
         }
         let reporting = outcome.attempts.iter().rfind(|a| Some(a.number) == this);
-        self.after_end(envelope, outcome, &stored.body, Ending { reporting, gateway_told: false }).await
+        let how = Ending { reporting, gateway_told: false, question };
+        self.after_end(envelope, outcome, &stored.body, how).await
     }
 
     /// Gives an attempt up for lost: its owner can no longer end the request. Returns the sequence that endings
@@ -264,8 +273,12 @@ impl Bus {
         outcome: &Outcome,
         body: &Bytes,
         how: Ending<'_>,
-    ) -> Result<(), PutError> {
+    ) -> Result<(), EndError> {
         measure(outcome);
+        if outcome.kept || envelope.conversation.background {
+            // Before anybody hears of it: a response whose end is known can be looked at and continued.
+            self.keep_answer(envelope, outcome, body, how.question).await?;
+        }
         let end = End { outcome: outcome.kind, status: outcome.status };
         let event = match how.reporting {
             Some(attempt) => Event::attempt_finished(envelope, &outcome.attempts, attempt, Some(end)),

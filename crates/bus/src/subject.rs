@@ -15,6 +15,8 @@ pub const SCHEDULE_STREAM: &str = "LLM_SCHEDULE";
 pub const STATE_STREAM: &str = "LLM_STATE";
 /// Stream of outcomes.
 pub const RESULT_STREAM: &str = "LLM_RESULT";
+/// Stream of responses that can be looked at and continued.
+pub const RESPONSE_STREAM: &str = "LLM_RESPONSE";
 /// Stream of events.
 pub const EVENT_STREAM: &str = "LLM_EVENT";
 /// Stream of dead letters.
@@ -23,6 +25,10 @@ pub const DEAD_STREAM: &str = "LLM_DEAD";
 pub const REGISTRY_BUCKET: &str = "llm_registry";
 /// Object store bucket of large bodies.
 pub const BODY_BUCKET: &str = "llm_bodies";
+/// Object store bucket of large bodies of kept responses.
+pub const RESPONSE_BUCKET: &str = "llm_responses";
+/// The stream behind [`RESPONSE_BUCKET`].
+pub(crate) const RESPONSE_BUCKET_STREAM: &str = "OBJ_llm_responses";
 
 /// All requests that reach a router, lane by lane.
 pub fn request_filters(lane: Lane) -> Vec<String> {
@@ -140,6 +146,11 @@ pub fn result(workspace: &Workspace, request: &RequestId) -> String {
 
 /// All outcomes.
 pub const RESULT_ALL: &str = "llm.result.>";
+
+/// A response that is kept.
+pub fn response(workspace: &Workspace, request: &RequestId) -> String {
+    format!("llm.response.{workspace}.{request}")
+}
 
 /// Something that happened.
 pub fn event(workspace: &Workspace, kind: event::Kind) -> String {

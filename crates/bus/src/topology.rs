@@ -18,12 +18,14 @@ const STREAMS: &[&str] = &[
     include_str!("../../../nats/streams/LLM_FALLBACK.json"),
     include_str!("../../../nats/streams/LLM_STATE.json"),
     include_str!("../../../nats/streams/LLM_RESULT.json"),
+    include_str!("../../../nats/streams/LLM_RESPONSE.json"),
     include_str!("../../../nats/streams/LLM_EVENT.json"),
     include_str!("../../../nats/streams/LLM_DEAD.json"),
     include_str!("../../../nats/streams/KV_llm_registry.json"),
     include_str!("../../../nats/streams/KV_llm_health.json"),
     include_str!("../../../nats/streams/KV_llm_policy.json"),
     include_str!("../../../nats/streams/OBJ_llm_bodies.json"),
+    include_str!("../../../nats/streams/OBJ_llm_responses.json"),
 ];
 
 /// Why the broker's streams are not what this program needs.
@@ -92,6 +94,11 @@ impl Bus {
                 config.max_bytes = options.request_bytes.unwrap_or(-1);
             }
             subject::CALL_STREAM => config.max_messages_per_subject = options.call_backlog,
+            subject::RESPONSE_STREAM | subject::RESPONSE_BUCKET_STREAM => {
+                config.max_age = options.responses_ttl;
+                // The broker takes no window that is longer than the stream's memory.
+                config.duplicate_window = config.duplicate_window.min(options.responses_ttl);
+            }
             _ => {}
         }
         config
@@ -271,9 +278,14 @@ mod tests {
     fn stream_definitions_are_well_formed() {
         let names: Vec<String> =
             STREAMS.iter().map(|text| serde_json::from_str::<Config>(text).unwrap().name).collect();
-        for name in
-            [subject::REQUEST_STREAM, subject::CALL_STREAM, subject::RESULT_STREAM, subject::DEAD_STREAM]
-        {
+        for name in [
+            subject::REQUEST_STREAM,
+            subject::CALL_STREAM,
+            subject::RESULT_STREAM,
+            subject::RESPONSE_STREAM,
+            subject::RESPONSE_BUCKET_STREAM,
+            subject::DEAD_STREAM,
+        ] {
             assert!(names.iter().any(|n| n == name), "{name}");
         }
     }

@@ -14,8 +14,8 @@ use crate::config::{HeaderOptions, Unsupported, params};
 use crate::health::Watch;
 use crate::registry::{Format, Quirks};
 use crate::{
-    ApiError, Attempt, AttemptId, ConfigSource, Lane, Operation, RequestId, Slug, Timestamp, Workspace,
-    headers, time,
+    ApiError, Attempt, AttemptId, ConfigSource, Conversation, Lane, Operation, RequestId, Slug, Timestamp,
+    Workspace, headers, time,
 };
 
 /// Where the answer goes besides the stored result.
@@ -57,7 +57,8 @@ impl BodyRef {
         }
     }
 
-    fn inline_len(&self) -> usize {
+    /// Bytes that travel in the message.
+    pub(crate) fn inline_len(&self) -> usize {
         match self {
             Self::Inline { size } => *size,
             Self::Stored { .. } => 0,
@@ -278,6 +279,9 @@ pub struct FailedAnswer {
     /// Headers worth passing on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+    /// It is a response that is kept if it becomes the answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
     /// Where its bytes are.
     pub body: BodyRef,
 }
@@ -308,6 +312,9 @@ pub struct Envelope {
     /// The caller wants token counts at the end of the stream.
     #[serde(default)]
     pub include_usage: bool,
+    /// How a response is served; nothing for other operations.
+    #[serde(default, skip_serializing_if = "Conversation::is_none")]
+    pub conversation: Conversation,
     /// When the broker accepted it.
     pub accepted_at: Timestamp,
     /// When it has to be finished.
@@ -369,6 +376,11 @@ impl Call {
     /// The operation that is asked of the provider by a request for this one.
     pub fn asks(&self, operation: Operation) -> Operation {
         self.operation.unwrap_or(operation)
+    }
+
+    /// Whether the bytes of a request for this operation, and of its answer, go through as they are.
+    pub fn is_native(&self, operation: Operation) -> bool {
+        self.format.forwards(operation, self.asks(operation), &self.quirks)
     }
 
     /// Rest of the path, and the query.

@@ -142,13 +142,17 @@ impl ApiError {
         if operation.is_anthropic() { self.anthropic_body() } else { self.body() }
     }
 
-    /// The JSON body in Anthropic's shape; the field that was wrong and our code stand beside its own.
+    /// The JSON body in Anthropic's shape; the field that was wrong and our code stand beside its own. Its clients
+    /// read the code as `details.error_code`.
     fn anthropic_body(&self) -> Vec<u8> {
         let mut error = json!({ "type": anthropic_type(self.status), "message": self.message });
         for (name, value) in [("param", self.param.as_deref()), ("code", self.code.as_deref())] {
             if let Some(value) = value {
                 error[name] = value.into();
             }
+        }
+        if let Some(code) = &self.code {
+            error["details"] = json!({ "error_code": code });
         }
         json!({ "type": "error", "error": error }).to_string().into_bytes()
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::config::names_its_provider;
 use crate::form::Form;
-use crate::{ApiError, Lane, Operation, Timestamp};
+use crate::{ApiError, Conversation, Lane, Operation, Timestamp};
 
 /// What a route decision may depend on besides the config and what was tried: the request as it came, before any
 /// target changed it.
@@ -59,6 +59,8 @@ pub struct Facts {
     pub provider: Option<String>,
     /// A config in the body instead of a header: JSON text, or the id of a stored one.
     pub config: Option<String>,
+    /// How a response is to be served; nothing for other operations.
+    pub conversation: Conversation,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +85,12 @@ struct Fields<'a> {
     provider: Option<&'a RawValue>,
     #[serde(borrow)]
     config: Option<&'a RawValue>,
+    #[serde(borrow)]
+    previous_response_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    store: Option<&'a RawValue>,
+    #[serde(borrow)]
+    background: Option<&'a RawValue>,
 }
 
 impl Facts {
@@ -161,8 +169,40 @@ impl Facts {
             // Objects of that name are some provider's own.
             provider: fields.provider.and_then(|raw| serde_json::from_str(raw.get()).ok()),
             config: fields.config.and_then(config_in_body),
+            conversation: match operation {
+                Operation::Responses => conversation(&fields, stream)?,
+                _ => Conversation::default(),
+            },
         })
     }
+}
+
+/// How a response is to be served.
+///
+/// Source: `store`, `background` and `previous_response_id` in OpenAI's API reference.
+fn conversation(fields: &Fields<'_>, stream: bool) -> Result<Conversation, ApiError> {
+    let background = boolean("background", fields.background)?;
+    let keep = fields.store.is_none_or(|raw| raw.get() == "null") || boolean("store", fields.store)?;
+    let refuse = |param, message: &str| Err(ApiError::bad_request(param, "invalid_value", message));
+    if background && !keep {
+        let message = "`store` is false, but what runs in the background has to be kept until it is asked for; leave \
+                       `store` out, or `background`";
+        return refuse("store", message);
+    }
+    if background && stream {
+        let message = "`stream` is true, but what runs in the background is not streamed here; leave `stream` out and \
+                       ask for the response by its id, or leave `background` out";
+        return refuse("stream", message);
+    }
+    let previous = match fields.previous_response_id.filter(|raw| raw.get() != "null") {
+        None => None,
+        Some(raw) => Some(serde_json::from_str(raw.get()).map_err(|_| {
+            let name = "previous_response_id";
+            let message = format!("`{name}` is {}; write the id of a response, as in `resp_…`", kind(raw));
+            ApiError::bad_request(name, "invalid_type", message)
+        })?),
+    };
+    Ok(Conversation { previous, expanded: false, keep, background })
 }
 
 /// A config that is one by its looks: the id of a stored one, or an object with a key of ours.
@@ -372,6 +412,33 @@ mod tests {
             Some("stream"),
             "not streamed",
         );
+    }
+
+    #[test]
+    fn responses_say_how_they_are_served() {
+        let read = |body: &str| {
+            Facts::read(Operation::Responses, None, body.as_bytes()).map(|facts| facts.conversation)
+        };
+        let usual = Conversation { keep: true, ..Conversation::default() };
+        assert_eq!(read(r#"{"model":"m"}"#), Ok(usual.clone()));
+        assert_eq!(read(r#"{"store":null,"previous_response_id":null}"#), Ok(usual.clone()));
+        assert_eq!(read(r#"{"store":false,"background":false}"#), Ok(Conversation::default()));
+        assert_eq!(
+            read(r#"{"background":true,"previous_response_id":"resp_1"}"#),
+            Ok(Conversation { previous: Some("resp_1".into()), background: true, ..usual })
+        );
+        let chat = br#"{"messages":[],"store":7,"background":true}"#;
+        assert!(Facts::read(Operation::Chat, None, chat).unwrap().conversation.is_none());
+        for (body, param) in [
+            (r#"{"store":false,"background":true}"#, "store"),
+            (r#"{"stream":true,"background":true}"#, "stream"),
+            (r#"{"store":"no"}"#, "store"),
+            (r#"{"background":1}"#, "background"),
+            (r#"{"previous_response_id":1}"#, "previous_response_id"),
+        ] {
+            let err = read(body).unwrap_err();
+            assert_eq!((err.status, err.param.as_deref()), (400, Some(param)), "{body}");
+        }
     }
 
     #[test]

@@ -130,6 +130,21 @@ impl RequestId {
     pub fn fresh(now_ms: u64, random: u64) -> Self {
         Self(format!("r{:0>9}{:0>13}", base36(u128::from(now_ms)), base36(u128::from(random))))
     }
+
+    /// Whether it looks like one of those that are made here and not chosen by a caller.
+    pub fn is_made_here(&self) -> bool {
+        let digits = |text: &str| {
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+        };
+        let position = |rest: &str| {
+            rest.split_once('-').is_some_and(|(sequence, time)| digits(sequence) && digits(time))
+        };
+        match self.local().split_at_checked(1) {
+            Some(("r", rest)) => rest.len() == 22 && digits(rest),
+            Some(("q", rest)) => position(rest),
+            _ => false,
+        }
+    }
 }
 
 impl TryFrom<String> for RequestId {
@@ -250,6 +265,14 @@ mod tests {
     fn fresh_ids_sort_by_time_and_fit() {
         let (a, b) = (RequestId::fresh(1_763_000_000_000, u64::MAX), RequestId::fresh(1_763_000_000_001, 0));
         assert!(a < b);
-        assert!(RequestId::parse(RequestId::from_position(u64::MAX, i128::from(i64::MAX)).as_str()).is_ok());
+        let position = RequestId::from_position(u64::MAX, i128::from(i64::MAX));
+        assert!(RequestId::parse(position.as_str()).is_ok());
+        let acme = Workspace::parse("acme").unwrap();
+        for ours in [a, b, position.clone(), position.within(&acme)] {
+            assert!(ours.is_made_here(), "{ours}");
+        }
+        for other in ["r1", "order-4711", "q-1", "67ccd2bed1ec8190b14f964abc0542670bb6a6b452d3795b"] {
+            assert!(!RequestId::choose(other).unwrap().is_made_here(), "{other}");
+        }
     }
 }

@@ -7,6 +7,7 @@ pub mod attempt;
 pub mod audit;
 pub mod breaker;
 pub mod config;
+pub mod conversation;
 pub mod envelope;
 pub mod error;
 pub mod event;
@@ -29,6 +30,7 @@ pub mod usage;
 
 pub use attempt::{Attempt, ErrorClass};
 pub use config::{Config, ConfigSource};
+pub use conversation::Conversation;
 pub use envelope::{BodyRef, Call, Envelope, ReplyTo};
 pub use error::ApiError;
 pub use event::Event;

@@ -88,6 +88,9 @@ pub struct Outcome {
     /// Nobody waited for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asynchronous: bool,
+    /// It is a response that is kept, to be looked at and continued.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
     /// The answer's body.
     #[serde(default)]
     pub body: BodyRef,
@@ -134,6 +137,7 @@ impl Outcome {
             attempts: envelope.attempts.clone(),
             ended_by: None,
             asynchronous: envelope.asynchronous,
+            kept: false,
             body: BodyRef::default(),
         }
     }

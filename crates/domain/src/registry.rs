@@ -55,6 +55,12 @@ words! {
 }
 
 impl Format {
+    /// Whether bytes go through as they are at a provider with these quirks that is asked for `asked` by a request for
+    /// `operation`.
+    pub fn forwards(self, operation: Operation, asked: Operation, quirks: &Quirks) -> bool {
+        operation == asked && self.is_native(operation) && !quirks.shapes.contains_key(&operation)
+    }
+
     /// Whether a request for this operation goes out and its answer comes back as the caller's own bytes.
     pub fn is_native(self, operation: Operation) -> bool {
         match self {
@@ -132,7 +138,7 @@ pub struct Quirks {
     /// Operations whose requests and answers have a shape of their own, by the shape's name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub shapes: BTreeMap<Operation, String>,
-    /// Its streams do not take `stream_options`.
+    /// Its streams do not take `stream_options`, which are left out: it tells the usage without being asked.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub no_stream_options: bool,
 }
@@ -144,20 +150,36 @@ impl Quirks {
     }
 }
 
-/// Models of a provider that are spoken to in another way than the rest.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Models or operations of a provider that are spoken to in another way than the rest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
-    /// Names of models; `*` stands for any text.
+    /// Names of models; `*` stands for any text. Empty: all, and requests that name none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
+    /// Operations of callers for which it counts. Empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<Operation>,
     /// Taken off the front of the model's name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub strip: String,
-    /// Wire format of these models.
+    /// Put in front of what is left of the model's name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// Wire format spoken there.
     pub format: Format,
-    /// Operations that these models offer.
+    /// Operations offered there. Empty: all that the format has, but for the Responses API.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<Operation>,
+    /// Instead of the provider's, unless somebody chose another host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    /// Instead of the provider's header for the credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_header: Option<String>,
+    /// Instead of the provider's word before the credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_scheme: Option<String>,
     /// Their paths.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub paths: BTreeMap<String, String>,
@@ -172,12 +194,33 @@ pub struct Variant {
 pub struct When {
     /// Name of the option.
     pub option: String,
-    /// Its value.
+    /// Its value; `*` stands for any text.
     pub value: String,
     /// Instead of the provider's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
+    /// Instead of the provider's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operation>,
     /// Before the provider's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub paths: BTreeMap<String, String>,
+}
+
+impl Provider {
+    /// Takes out the addresses that hold at the provider's own host and nowhere else: for those who name another.
+    pub fn at_other_host(&mut self) {
+        self.variants.retain(|variant| !variant.is_elsewhere());
+        for variant in &mut self.variants {
+            variant.base_url = None;
+        }
+        self.when.clear();
+    }
+}
+
+impl Variant {
+    /// Whether it is about operations that only another address of the provider offers.
+    pub fn is_elsewhere(&self) -> bool {
+        self.base_url.is_some() && !self.asked.is_empty()
+    }
 }

@@ -17,8 +17,6 @@ use crate::waiting::{Pending, Step};
 const OUR_REQUEST_ID: HeaderName = HeaderName::from_static("pointsman-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// An answer in one piece.
@@ -30,7 +28,6 @@ pub(crate) fn whole(outcome: &Outcome, body: Bytes) -> Response<Body> {
         own_failure(headers, outcome.status);
     }
     name_request(headers, &outcome.request);
-    name_for_anthropic(headers, outcome.operation, &outcome.request);
     response
 }
 
@@ -45,7 +42,6 @@ pub(crate) fn pieces(
     let headers = response.headers_mut();
     route(headers, Some(&head.path), Some(&head.provider), head.retry_count);
     name_request(headers, request);
-    name_for_anthropic(headers, operation, request);
     let next = move |pending| next_piece(operation, pending);
     response.map(|_| Body::Pieces(futures::stream::unfold(Some(pending), next).boxed()))
 }
@@ -109,13 +105,6 @@ pub(crate) fn text(status: u16, content_type: &str, body: String) -> Response<Bo
 pub(crate) fn name_request(headers: &mut HeaderMap, request: &RequestId) {
     put(headers, OUR_REQUEST_ID, request.local());
     put(headers, REQUEST_ID, request.local());
-}
-
-/// Names the request as Anthropic does, unless the provider has.
-fn name_for_anthropic(headers: &mut HeaderMap, operation: Operation, request: &RequestId) {
-    if operation.is_anthropic() && !headers.contains_key(ANTHROPIC_REQUEST_ID) {
-        put(headers, ANTHROPIC_REQUEST_ID, request.local());
-    }
 }
 
 /// Names the trace an answer belongs to. Portkey's clients repeat a failed request if this is missing.

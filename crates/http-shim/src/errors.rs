@@ -2,6 +2,7 @@
 
 use bus::PutError;
 use bus::bodies::BodyError;
+use bus::requests::EndError;
 use bus::state::ReadError;
 use domain::ApiError;
 use tracing::warn;
@@ -33,6 +34,12 @@ pub(crate) fn not_accepted(err: &PutError) -> ApiError {
 pub(crate) fn storage_full() -> ApiError {
     let message = "the broker's storage is nearly full, so nothing new is accepted; try again later";
     ApiError::new(503, "storage_full", message).with_retry_after(BROKER_BACK)
+}
+
+/// A response could not be kept, or what is kept of it could not be changed.
+pub(crate) fn not_kept(err: &EndError) -> ApiError {
+    warn!(%err, "a kept response could not be written");
+    unavailable("the broker did not confirm what is kept of the response; try again")
 }
 
 /// The broker cannot be asked.

@@ -16,7 +16,7 @@ use crate::gateway::Gateway;
 use crate::intake::{Door, Intake, Order};
 use crate::prefer::Preference;
 use crate::waiting::{Pending, Step};
-use crate::{answer, submit};
+use crate::{answer, responses, submit};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -101,6 +101,9 @@ impl Question {
 
     async fn answered(mut self, gateway: &Arc<Gateway>) -> Result<Response<Body>, ApiError> {
         let (request, stream) = (self.order.request.clone(), self.order.facts.stream);
+        if self.order.facts.conversation.background {
+            return Ok(responses::respond(&request, responses::begin(gateway, self.order, self.body).await?));
+        }
         if self.order.chosen
             && let Some(response) = self.answered_before(gateway).await?
         {

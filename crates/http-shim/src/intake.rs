@@ -93,6 +93,7 @@ impl Intake<'_> {
         asked.asynchronous |= self.asynchronous;
         if let Ok(facts) = &self.facts {
             asked.fill(facts)?;
+            asked.asynchronous |= facts.conversation.background;
         }
         asked.routing.model = self.facts.as_ref().ok().and_then(Facts::model_with_provider);
         asked.content_type.clone_from(&self.content_type);
@@ -299,6 +300,7 @@ impl Order {
             model: self.facts.model.clone(),
             stream: self.facts.stream,
             include_usage: self.facts.include_usage,
+            conversation: self.facts.conversation.clone(),
             accepted_at,
             deadline: self.deadline,
             reply: ReplyTo::Nobody,

@@ -19,6 +19,7 @@ mod nats_door;
 mod options;
 mod prefer;
 mod requests;
+mod responses;
 mod routes;
 mod server;
 mod submit;
@@ -83,10 +84,19 @@ async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<B
         }
         Ok(Route::Pass(path)) => pass(&gateway, &method, path, uri.query(), request).await,
         Ok(Route::Models) => ("models", listed(&gateway, &request, models::list)),
-        Ok(Route::Model(id)) => ("models", listed(&gateway, &request, |known| models::one(known, &id))),
+        Ok(Route::Model(id)) => {
+            ("models", listed(&gateway, &request, |seen, wanted| models::one(seen, wanted, &id)))
+        }
         Ok(Route::Request(id)) => ("requests", requests::show(&gateway, id, request.headers()).await),
         Ok(Route::Answer(id)) => ("requests", requests::result(&gateway, id, request.headers()).await),
         Ok(Route::Cancel(id)) => ("requests", requests::cancel(&gateway, id, request.headers()).await),
+        Ok(Route::Response(act, id, path)) => {
+            match responses::serve(&gateway, (act, id, uri.query()), request.headers()).await {
+                Some(response) => ("responses", response),
+                // It is the provider's.
+                None => pass(&gateway, &method, path, uri.query(), request).await,
+            }
+        }
         Ok(Route::Admin) => ("admin", admin_door::forward(&gateway, request).await),
         Ok(Route::Health) => ("admin", admin::health()),
         Ok(Route::Ready) => ("admin", admin::ready(gateway.not_ready())),
@@ -119,13 +129,23 @@ async fn pass(
 fn listed(
     gateway: &Gateway,
     request: &Request<Incoming>,
-    show: impl FnOnce(&domain::Registry) -> Response<Body>,
+    show: impl FnOnce(&models::Seen<'_>, &models::Wanted) -> Response<Body>,
 ) -> Response<Body> {
     let get = |name: &str| http_door::text(request.headers(), name);
-    match gateway.allow("models.list", &get).or_else(|_| gateway.admit(&get)) {
-        Ok(_) => show(&gateway.ctx.registry()),
-        Err(err) => answer::error(&err),
-    }
+    let anthropic = get("anthropic-version").is_some();
+    let all = get("x-portkey-fetch-integrated-models").is_some_and(|word| word.eq_ignore_ascii_case("true"));
+    let named = get("x-portkey-virtual-key").or_else(|| get("x-portkey-provider")).filter(|_| !all);
+    let identity = gateway.allow("models.list", &get).or_else(|_| gateway.admit(&get));
+    let wanted = models::Wanted::read(request.uri().query(), named, anthropic);
+    let (identity, wanted) = match identity.and_then(|identity| Ok((identity, wanted?))) {
+        Ok(both) => both,
+        Err(err) => return models::refusal(&err, anthropic),
+    };
+    let (registry, now) = (gateway.ctx.registry(), gateway.ctx.clock().now());
+    gateway.ctx.policy().read(|policy| {
+        let seen = models::Seen { registry: &registry, policy, workspace: &identity.workspace, now };
+        show(&seen, &wanted)
+    })
 }
 
 fn missed(miss: &Miss, method: &http::Method, path: &str) -> Response<Body> {

@@ -14,8 +14,8 @@ use tracing::debug;
 
 use crate::gateway::Gateway;
 use crate::intake::{Door, Intake, Order, set};
-use crate::submit;
 use crate::waiting::{Pending, Step};
+use crate::{responses, submit};
 
 /// Largest piece of an answer in one message, well below what brokers accept.
 const PIECE: usize = 512 * 1024;
@@ -86,6 +86,11 @@ async fn answered(
     body: Bytes,
 ) -> Result<(), ApiError> {
     let request = order.request.clone();
+    if order.facts.conversation.background {
+        let object = responses::begin(gateway, order, body).await?;
+        accepted(question, &request, "200", object).await;
+        return Ok(());
+    }
     if order.chosen
         && let Some((outcome, body)) = gateway.ended(&order.identity.workspace, &request).await?
     {
@@ -97,7 +102,8 @@ async fn answered(
         if !known {
             gateway.submit_asynchronous(&mut order, body, false).await?;
         }
-        accepted(question, &request).await;
+        let body = serde_json::json!({ "id": request.local(), "status": "accepted" }).to_string();
+        accepted(question, &request, "202", Bytes::from(body)).await;
         return Ok(());
     }
     let mut pending = gateway.submit(&mut order, body).await?;
@@ -180,14 +186,13 @@ async fn last(question: &Question, mut told: Headers, sequence: u64) {
 }
 
 /// The request is kept; its answer can be read by id.
-async fn accepted(question: &Question, request: &RequestId) {
+async fn accepted(question: &Question, request: &RequestId, status: &str, body: Bytes) {
     let mut told = Headers::new();
     set(&mut told, headers::REQUEST_ID, request.local());
-    set(&mut told, headers::STATUS, "202");
+    set(&mut told, headers::STATUS, status);
     set(&mut told, "Content-Type", "application/json");
     set(&mut told, headers::FINAL, "true");
-    let body = serde_json::json!({ "id": request.local(), "status": "accepted" }).to_string();
-    question.answer(told, Bytes::from(body)).await;
+    question.answer(told, body).await;
 }
 
 /// An error, alone or at the end of a streamed answer.

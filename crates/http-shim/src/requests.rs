@@ -6,6 +6,7 @@ use std::time::Duration;
 use bus::state::Status;
 use bytes::Bytes;
 use domain::event::{Decision, decisions};
+use domain::policy::Identity;
 use domain::{ApiError, Attempt, Operation, Outcome, RequestId, Timestamp, Workspace};
 use http::{HeaderMap, Response};
 use serde::Serialize;
@@ -105,21 +106,34 @@ async fn cancelled(
         Err(err) => return Err(err),
     };
     // Another gateway may hold it, so an id that is unknown here is cancelled as well.
-    let bus = gateway.ctx.bus();
     let keep = match &known {
         Ok(found) => found.deadline().since(gateway.ctx.clock().now()),
-        Err(_) => bus.longest_life(),
+        Err(_) => gateway.ctx.bus().longest_life(),
     };
-    bus.cancel(&about.request, keep).await.map_err(|err| errors::not_accepted(&err))?;
-    bus.hasten(&about.request).await.map_err(|err| errors::not_accepted(&err))?;
+    match call_off(gateway, &about.workspace, &about.request, keep).await? {
+        Some((outcome, body)) => Ok(Found::Ended(outcome, body).show(200, &about.request)),
+        None => known.map(|found| found.show(202, &about.request)),
+    }
+}
+
+/// Cancels a request, and waits a moment for its ending. `keep`: how long it may still be under way.
+pub(crate) async fn call_off(
+    gateway: &Gateway,
+    workspace: &Workspace,
+    request: &RequestId,
+    keep: Duration,
+) -> Result<Option<(Box<Outcome>, Bytes)>, ApiError> {
+    let bus = gateway.ctx.bus();
+    bus.cancel(request, keep).await.map_err(|err| errors::not_accepted(&err))?;
+    bus.hasten(request).await.map_err(|err| errors::not_accepted(&err))?;
     let until = Instant::now() + CANCEL_WAIT;
     while Instant::now() < until {
-        if let Some((outcome, body)) = gateway.ended(&about.workspace, &about.request).await? {
-            return Ok(Found::Ended(outcome, body).show(200, &about.request));
+        if let Some(ended) = gateway.ended(workspace, request).await? {
+            return Ok(Some(ended));
         }
         tokio::time::sleep(CANCEL_POLL).await;
     }
-    known.map(|found| found.show(202, &about.request))
+    Ok(None)
 }
 
 /// Which request is meant, and whose.
@@ -128,13 +142,17 @@ struct About {
     request: RequestId,
 }
 
-fn about(gateway: &Arc<Gateway>, scope: &str, text: &str, headers: &HeaderMap) -> Result<About, ApiError> {
-    // Who may ask may also read what became of it.
+/// Who asks about a request. Who may ask for answers may also read what became of it.
+pub(crate) fn asker(gateway: &Gateway, scope: &str, headers: &HeaderMap) -> Result<Identity, ApiError> {
     let get = |name: &str| crate::http_door::text(headers, name);
-    let identity = gateway.allow(scope, &get).or_else(|err| match err.status {
+    gateway.allow(scope, &get).or_else(|err| match err.status {
         403 => gateway.admit(&get),
         _ => Err(err),
-    })?;
+    })
+}
+
+fn about(gateway: &Arc<Gateway>, scope: &str, text: &str, headers: &HeaderMap) -> Result<About, ApiError> {
+    let identity = asker(gateway, scope, headers)?;
     let request = RequestId::choose(text).map_err(|_| unknown(text))?.within(&identity.workspace);
     Ok(About { workspace: identity.workspace, request })
 }

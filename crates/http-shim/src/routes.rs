@@ -24,6 +24,8 @@ pub(crate) enum Route<'a> {
     Answer(&'a str),
     /// Cancelling a request.
     Cancel(&'a str),
+    /// What is wanted of a response, its id, and its path at a provider, if it is kept there.
+    Response(Act, &'a str, &'a str),
     /// The admin API, whatever the method.
     Admin,
     /// Whether the process lives.
@@ -32,6 +34,19 @@ pub(crate) enum Route<'a> {
     Ready,
     /// What was measured.
     Metrics,
+}
+
+/// What is wanted of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// To look at it.
+    Show,
+    /// To list what was asked.
+    List,
+    /// To end it before it ends by itself.
+    Cancel,
+    /// To forget it.
+    Delete,
 }
 
 /// Why a request leads nowhere.
@@ -44,7 +59,9 @@ pub(crate) enum Miss {
 }
 
 const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/responses, POST /v1/embeddings and the \
-                     other OpenAI operations, GET /v1/models, GET /v1/models/{model}, any other path of a provider below /v1, GET and DELETE /v1/requests/{id}, GET /v1/requests/{id}/result, \
+                     other OpenAI operations, GET and DELETE \
+                     /v1/responses/{id}, POST /v1/responses/{id}/cancel, GET /v1/responses/{id}/input_items, \
+                     GET /v1/models, GET /v1/models/{model}, any other path of a provider below /v1, GET and DELETE /v1/requests/{id}, GET /v1/requests/{id}/result, \
                      the admin API (GET /v1/openapi.json, GET /admin), \
                      GET /health, GET /ready, GET /metrics";
 
@@ -87,6 +104,9 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Miss
     if let Some(model) = path.strip_prefix("/v1/models/").filter(|model| !model.is_empty()) {
         return get(Route::Model(unescape(model)));
     }
+    if let Some(rest) = path.strip_prefix("/v1/responses/").filter(|rest| rest.starts_with("resp_")) {
+        return response(method, rest, path);
+    }
     match path.strip_prefix("/v1/requests/").map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
         Some((id, "")) if !id.is_empty() && !path.ends_with('/') => match *method {
             Method::DELETE => Ok(Route::Cancel(id)),
@@ -99,6 +119,22 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Miss
     }
 }
 
+fn response<'a>(method: &Method, rest: &'a str, path: &'a str) -> Result<Route<'a>, Miss> {
+    let (id, what) = rest.split_once('/').unwrap_or((rest, ""));
+    let is_get = matches!(*method, Method::GET | Method::HEAD);
+    let act = match what {
+        "" if is_get => Act::Show,
+        "" if *method == Method::DELETE => Act::Delete,
+        "" => return Err(Miss::Method("GET, DELETE")),
+        "input_items" if is_get => Act::List,
+        "input_items" => return Err(Miss::Method("GET")),
+        "cancel" if *method == Method::POST => Act::Cancel,
+        "cancel" => return Err(Miss::Method("POST")),
+        _ => return pass(path),
+    };
+    Ok(Route::Response(act, id, &path["/v1".len()..]))
+}
+
 /// What is below `/v1/` and nothing of ours is the provider's. `/v1/proxy/…` is Portkey's older way to say so.
 fn pass(path: &str) -> Result<Route<'_>, Miss> {
     let rest = path.strip_prefix("/v1/proxy").or_else(|| path.strip_prefix("/v1"));
@@ -109,7 +145,7 @@ fn pass(path: &str) -> Result<Route<'_>, Miss> {
 }
 
 /// Undoes percent-encoding. What is not well-formed stays as it is.
-fn unescape(text: &str) -> Cow<'_, str> {
+pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return Cow::Borrowed(text);
     }
@@ -158,6 +194,16 @@ mod tests {
         check(&get, "/v1/requests/r1", Ok(Route::Request("r1")));
         check(&get, "/v1/requests/r1/result", Ok(Route::Answer("r1")));
         check(&delete, "/v1/requests/r1", Ok(Route::Cancel("r1")));
+        for (method, path, act) in [
+            (&get, "/responses/resp_r1", Act::Show),
+            (&delete, "/responses/resp_r1", Act::Delete),
+            (&get, "/responses/resp_r1/input_items", Act::List),
+            (&post, "/responses/resp_r1/cancel", Act::Cancel),
+        ] {
+            check(method, &format!("/v1{path}"), Ok(Route::Response(act, "resp_r1", path)));
+        }
+        check(&post, "/v1/responses/input_tokens", Ok(Route::Pass("/responses/input_tokens")));
+        check(&get, "/v1/responses/resp_r1/x", Ok(Route::Pass("/responses/resp_r1/x")));
         check(&delete, "/v1/configs/pc-a", Ok(Route::Admin));
         check(&Method::HEAD, "/health", Ok(Route::Health));
         check(&get, "/ready", Ok(Route::Ready));
@@ -181,6 +227,9 @@ mod tests {
         }
         check(&get, "/v1/chat/completions", Err(Miss::Method("POST")));
         check(&post, "/v1/models", Err(Miss::Method("GET")));
+        check(&post, "/v1/responses/resp_r1", Err(Miss::Method("GET, DELETE")));
+        check(&get, "/v1/responses/resp_r1/cancel", Err(Miss::Method("POST")));
+        check(&Method::DELETE, "/v1/responses/resp_r1/input_items", Err(Miss::Method("GET")));
         check(&post, "/v1/requests/r1", Err(Miss::Method("GET, DELETE")));
         assert!(Miss::Path.error(&get, "/x").message.contains("POST /v1/chat/completions"));
         assert_eq!(Miss::Method("GET").error(&post, "/v1/models").status, 405);

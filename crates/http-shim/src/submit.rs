@@ -81,6 +81,10 @@ impl Gateway {
         };
         let bus = self.ctx.bus();
         bus.put_status(&order.request, &status).await.map_err(|err| errors::not_accepted(&err))?;
+        if order.facts.conversation.background {
+            let kept = bus.keep_question(&order.envelope(accepted_at), &body).await;
+            kept.map_err(|err| errors::not_kept(&err))?;
+        }
         let payload = self.stow(order, body).await?;
         let headers = std::mem::take(&mut order.headers);
         let accepted = bus.accept(order.operation, order.lane, headers, payload).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bus::PutError;
 use bus::requests::Stored;
+use bus::responses::Response;
 use bytes::{Bytes, BytesMut};
 use domain::frame::Head;
 use domain::{ApiError, BodyRef, Frame, Outcome, Record, RequestId, Timestamp, Workspace};
@@ -298,6 +299,10 @@ impl Pending {
     /// Uses a stored record if it is an ending.
     async fn conclude(&mut self, stored: Stored) -> bool {
         let Record::Final(outcome) = stored.record else { return false };
+        if outcome.kept && !self.is_kept().await {
+            // Whoever ended it is about to keep it, or another one will: who sees its end may continue it at once.
+            return false;
+        }
         match self.gateway.ctx.bus().fetch(&outcome.body, stored.body).await {
             Ok(body) => {
                 self.continue_with(outcome, body);
@@ -308,6 +313,12 @@ impl Pending {
                 false
             }
         }
+    }
+
+    /// Whether what is kept of a response is there.
+    async fn is_kept(&mut self) -> bool {
+        let kept = self.gateway.ctx.bus().response(&self.workspace, &self.request).await;
+        matches!(kept, Ok(Response::Found(_) | Response::Deleted))
     }
 
     /// The request has ended: passes on what the caller has not had.

@@ -1,8 +1,9 @@
 //! What `--help` says about the script language.
 
 /// The complete documentation of the mock provider and its script language.
-pub const HELP: &str = r#"A provider that does what you tell it to. It speaks the OpenAI dialect, needs no key, gives the same
-answer to the same request every time, and keeps a bill of every call it received.
+pub const HELP: &str = r#"A provider that does what you tell it to. It speaks the dialects of the large providers, gives the
+same answer to the same request every time, and keeps a bill of every call it received. It is
+strict: what the real provider refuses is refused, in the provider's own words.
 
 ASK FOR A FAULT
   Write the script into the model name, like the query of a URL. Any client can do that, through any
@@ -11,6 +12,9 @@ ASK FOR A FAULT
     curl http://127.0.0.1:PORT/v1/chat/completions -d '{
       "model": "mock?status=500,500,200&delay=200ms",
       "messages": [{"role": "user", "content": "hello"}]}'
+
+  Where the model is part of the address, write `%3F` for the `?`. The script is the same in every
+  dialect, and so is the bill.
 
   A name without `?` is answered at once and without faults. The name before `?` is free:
   `gpt-4o?status=503` works. An unknown parameter or a value that is not understood is a 400 that
@@ -80,13 +84,48 @@ EXAMPLES
 
 ANSWERS
   The text is the model's name and `heard:`, then the words of the last user message (of each
-  prompt), then filler. `max_tokens` cuts it with finish_reason `length`. Tokens are words. Streamed
-  or not, the text is the same. `n` is understood, embeddings come as float or base64, and
-  `stream_options.include_usage` works as at OpenAI.
+  prompt), then filler. If results of tools come last, they are what is heard. Images, documents and
+  sound are checked, and heard as `[image/png,68B]`. `max_tokens` cuts the text and stop sequences
+  end it. Tokens are words. Streamed or not, the text is the same.
+  A tool is called if the request says it must, or the script says so; its arguments fit its schema,
+  and texts in them are what was heard. The same goes for structured output. Thoughts are signed,
+  and are refused if they come back with another signature.
+  Vectors are drawn from a hash of the text. A document's rank is the share of the query's words in
+  it. Moderation flags `violence`. Sound is the text in bytes, images are one pixel. Transcriptions
+  hear the name, size and hash of the file.
 
 ADDRESSES
-  POST /v1/chat/completions, /v1/completions, /v1/embeddings
-  GET /v1/models, GET /health
+  OpenAI         POST /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/responses,
+                 /v1/moderations, /v1/images/generations, /v1/images/edits, /v1/images/variations,
+                 /v1/audio/speech, /v1/audio/transcriptions, /v1/audio/translations, /v1/rerank;
+                 GET /v1/models. No key is needed.
+                 Any other /v1/… with any method says what arrived, as JSON with the body's hash.
+                 Its script is the body's model, or the header `x-mock-model`.
+  Anthropic      POST /v1/messages, /v1/messages/count_tokens, and both below /anthropic, with
+                 `x-api-key` or a Bearer token, and `anthropic-version`
+  Gemini         POST /v1beta/models/MODEL:generateContent, :streamGenerateContent?alt=sse,
+                 :countTokens, :embedContent, :batchEmbedContents, with `x-goog-api-key` or ?key=
+  Vertex AI      POST /v1/projects/P/locations/L/publishers/google/models/MODEL:…, also :predict,
+                 and …/publishers/anthropic/models/MODEL:rawPredict, :streamRawPredict, with a
+                 Bearer token of POST /token
+  Google tokens  POST /token takes an assertion that is signed with the key of
+                 GET /google/service-account, which is a key file that names this mock. The script
+                 is the query: /google/service-account?expires=2s leads to /token?expires=2s.
+  Entra tokens   POST /TENANT/oauth2/v2.0/token takes client_id `mock-client` and client_secret
+                 `mock-secret`. The script is the query, too.
+  Azure          POST /openai/deployments/DEPLOYMENT/…?api-version=…, /openai/v1/…,
+                 /models/chat/completions?api-version=…, /models/embeddings?api-version=…, with
+                 `api-key` or a Bearer token of Entra
+  Bedrock        POST /model/MODEL/converse, /converse-stream, /invoke,
+                 /invoke-with-response-stream, with any Bearer token, or signed with SigV4 by
+                 AKIDEXAMPLE and wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY in any region. The
+                 signature is verified.
+  Cohere         POST /v2/chat, /v2/embed, /v2/rerank, with any Bearer token
+  Ollama         POST /api/chat, /api/embed
+  Workers AI     POST /client/v4/accounts/A/ai/run/MODEL, with any Bearer token
+
+WHAT HAPPENED
+  GET /health
   GET /bill
       {"models":{MODEL:{"calls","input_tokens","output_tokens"}},
        "attempts":[{"attempt_id","model","status","input_tokens","output_tokens"}]}
@@ -104,7 +143,8 @@ ADDRESSES
       aborted.
   GET /requests?last=N
       {"requests":[{"method","path","headers","body"}]}
-      The last N of the newest 100, with credentials as they came and up to 64 KiB of the body.
+      The last N of the newest 100, with credentials as they came and up to 64 KiB of the body. If
+      the body is no text, it is in `body_base64`, too.
 "#;
 
 #[cfg(test)]

@@ -1,15 +1,20 @@
 //! A value that fits a JSON schema: what structured output and the arguments of tool calls are made of.
 
+use std::cell::Cell;
+
 use serde_json::{Map, Value, json};
 
 /// How deep optional parts are still filled in, and where a schema that never ends is given up.
 const OPTIONAL_DEPTH: usize = 4;
 const DEEPEST: usize = 48;
 
+/// Most values in a sample: a schema that refers to itself twice grows fast.
+const MOST_VALUES: usize = 10_000;
+
 /// The smallest sensible value that fits; texts are what was heard. Understands the keywords that providers take:
 /// types, `properties`, `required`, `items`, `enum`, `const`, `anyOf`, `oneOf`, `allOf`, `$ref`, and bounds.
 pub(crate) fn sample(schema: &Value, heard: &str) -> Value {
-    Sampler { root: schema, heard }.value(schema, 0)
+    Sampler { root: schema, heard, left: Cell::new(MOST_VALUES) }.value(schema, 0)
 }
 
 /// What an answer is if any JSON will do.
@@ -43,11 +48,16 @@ fn resolve<'v>(root: &'v Value, target: &str) -> Option<&'v Value> {
 struct Sampler<'s> {
     root: &'s Value,
     heard: &'s str,
+    left: Cell<usize>,
 }
 
 impl Sampler<'_> {
     fn value(&self, schema: &Value, depth: usize) -> Value {
-        let Some(object) = schema.as_object().filter(|_| depth < DEEPEST) else { return Value::Null };
+        let left = self.left.get();
+        let Some(object) = schema.as_object().filter(|_| depth < DEEPEST && left > 0) else {
+            return Value::Null;
+        };
+        self.left.set(left - 1);
         if let Some(target) = object.get("$ref").and_then(Value::as_str) {
             return resolve(self.root, target).map_or(Value::Null, |schema| self.value(schema, depth + 1));
         }
@@ -208,6 +218,10 @@ mod tests {
         );
         let endless = json!({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}});
         check(endless, Value::Null);
+        let broad = json!({
+            "type": "object", "required": ["a", "b"], "properties": {"a": {"$ref": "#"}, "b": {"$ref": "#"}},
+        });
+        assert!(sample(&broad, "x").to_string().len() < 1_000_000);
     }
 
     #[test]

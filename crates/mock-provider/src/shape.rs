@@ -122,6 +122,30 @@ impl Kind {
         self.look(value, &mut Path::default())
     }
 
+    /// Renames fields that are written in snake case: protobuf's JSON takes them, too.
+    pub(crate) fn in_camel_case(&self, value: &mut Value) {
+        match (self, value) {
+            (Self::Object(fields) | Self::OneOf(fields), Value::Object(map)) => {
+                *map = std::mem::take(map)
+                    .into_iter()
+                    .map(|(name, value)| renamed(fields, name, value))
+                    .collect();
+            }
+            (Self::List(_, kind), Value::Array(list)) => {
+                list.iter_mut().for_each(|item| kind.in_camel_case(item))
+            }
+            (Self::Names(kind), Value::Object(map)) => {
+                map.values_mut().for_each(|value| kind.in_camel_case(value))
+            }
+            (Self::Either(kinds), value) => {
+                if let Some(kind) = kinds.iter().find(|kind| kind.fits(value)) {
+                    kind.in_camel_case(value);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn look(&self, value: &Value, path: &mut Path) -> Result<(), Mistake> {
         match self {
             Self::List(least, kind) => {
@@ -253,6 +277,32 @@ fn object(
     }
 }
 
+fn renamed(fields: &[Field], name: String, mut value: Value) -> (String, Value) {
+    let camel = camel(&name);
+    let known = |name: &str| fields.iter().find(|field| field.name == name);
+    let (name, field) = match known(&name) {
+        None => known(&camel).map_or((name, None), |field| (camel, Some(field))),
+        field => (name, field),
+    };
+    if let Some(field) = field {
+        field.kind.in_camel_case(&mut value);
+    }
+    (name, value)
+}
+
+fn camel(name: &str) -> String {
+    let mut upper = false;
+    let mut text = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '_' => upper = true,
+            c if std::mem::take(&mut upper) => text.extend(c.to_uppercase()),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
 fn within<T>(path: &mut Path, step: Step, look: impl FnOnce(&mut Path) -> T) -> T {
     path.0.push(step);
     let found = look(path);
@@ -329,6 +379,28 @@ mod tests {
             "content[0].parts[0].b",
             "unknown",
         );
+    }
+
+    #[test]
+    fn names_in_snake_case_are_known_to_protobuf() {
+        static INNER: Kind = Kind::Object(&[may("mimeType", &Kind::Text), may("data", &Kind::Any)]);
+        static OUTER: Kind = Kind::Object(&[
+            may("inlineData", &INNER),
+            may("allOfThem", &Kind::List(0, &INNER)),
+            may("byName", &Kind::Names(&INNER)),
+        ]);
+        let mut value = json!({
+            "inline_data": {"mime_type": "a", "data": {"not_touched": 1}, "un_known": 2},
+            "allOfThem": [{"mime_type": "b"}],
+            "by_name": {"my_name": {"mimeType": "c"}},
+        });
+        OUTER.in_camel_case(&mut value);
+        let expected = json!({
+            "inlineData": {"mimeType": "a", "data": {"not_touched": 1}, "un_known": 2},
+            "allOfThem": [{"mimeType": "b"}],
+            "byName": {"my_name": {"mimeType": "c"}},
+        });
+        assert_eq!(value, expected);
     }
 
     #[test]

@@ -103,6 +103,8 @@ pub enum Command {
     /// List the models that are known by name or from the settings, with abilities and prices
     #[command(args_conflicts_with_subcommands = true)]
     Models(Models),
+    /// List the providers that are known by name, and what they offer
+    Providers(Providers),
     /// Print a completion script for a shell
     Completions {
         /// The shell to complete for
@@ -290,8 +292,8 @@ pub enum ModelsCommand {
 
 #[derive(Debug, Args)]
 pub struct ModelsImport {
-    /// The price list, or `-` for standard input
-    pub file: PathBuf,
+    /// The price list: a file, a URL, or `-` for standard input
+    pub source: String,
     /// Only these models, as `provider/name`; default: all
     #[arg(value_name = "MODEL")]
     pub models: Vec<String>,
@@ -301,6 +303,16 @@ pub struct ModelsImport {
     /// Write here instead of standard output
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Providers {
+    /// Only this provider
+    #[arg(value_name = "SLUG")]
+    pub slug: Option<String>,
+    /// Print the table of providers, operations and how they are tested, for a document
+    #[arg(long, conflicts_with = "slug")]
+    pub markdown: bool,
 }
 
 /// Roles of `up --roles`.

@@ -99,7 +99,8 @@ async fn dispatch(
         Command::Audit(audit) => commands::audit::run(audit, output, &settings, &env).await,
         Command::Route(cli::Route::Try(attempt)) => commands::route::run(&attempt, output, &settings, &env),
         Command::Explain(explain) => commands::explain::run(explain, output, &settings, &env).await,
-        Command::Models(models) => commands::models::run(models, output, &settings),
+        Command::Models(models) => commands::models::run(models, output, &settings).await,
+        Command::Providers(providers) => Ok(commands::providers::run(&providers, output)),
         Command::Check(_) | Command::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
 }

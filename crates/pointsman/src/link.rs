@@ -22,6 +22,7 @@ pub(crate) fn options(settings: &Settings, url: &str, name: &str) -> bus::Option
         progress: settings.work.progress,
         result_ttl: settings.limits.result_ttl,
         result_ttl_async: settings.limits.result_ttl_async,
+        responses_ttl: settings.limits.responses_ttl,
         inline_body: settings.limits.inline_body.bytes(),
         store_limit: settings.nats.max_store.bytes() as u64,
         request_bytes: None,

@@ -12,7 +12,7 @@ use domain::model::Models as _;
 use domain::{ApiError, ErrorClass, Operation};
 use providers::exchange::{Exchange, Outgoing};
 use providers::openai::{self, Told};
-use providers::{models, refusal};
+use providers::{models, refusal, responses};
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use tokio::time::Instant;
@@ -97,7 +97,8 @@ impl Worker {
         let registry = self.ctx.registry();
         let name = call.model.as_deref().unwrap_or(exchange.about.model);
         let known = models::View::new(&registry);
-        let outgoing = exchange.request(&body, known.find(&call.provider, name))?;
+        let ours = responses::to_send(&body, &task.envelope.conversation).map(Bytes::from);
+        let outgoing = exchange.request(ours.as_ref().unwrap_or(&body), known.find(&call.provider, name))?;
         if call.unsupported == Unsupported::Warn && !outgoing.dropped.is_empty() {
             let (provider, dropped) = (&call.provider, &outgoing.dropped);
             warn!(attempt = %task.id, provider, ?dropped, "the provider does not take these parameters");

@@ -45,6 +45,15 @@ pub(crate) struct Task {
     pub(crate) started_at: Timestamp,
 }
 
+impl Task {
+    /// Whether an answer is kept here, to be looked at and continued. A provider that speaks the caller's dialect keeps
+    /// what it answers under its own id, but for what is asked for by ours.
+    pub(crate) fn keeps(&self) -> bool {
+        let (conversation, operation) = (&self.envelope.conversation, self.envelope.operation);
+        conversation.keep && (conversation.background || !self.call.is_native(operation))
+    }
+}
+
 /// Older messages are checked for a durable cancel flag; younger ones were cancelled within our hearing.
 const HEARING: Duration = Duration::from_secs(1);
 
@@ -168,7 +177,7 @@ impl Worker {
         drop(begun);
     }
 
-    /// A whole answer: the frames have gone ahead, now the record.
+    /// A whole answer: the frames have gone ahead, now the record. A response that is kept goes out after it.
     async fn answer(
         &self,
         task: &Task,
@@ -185,15 +194,16 @@ impl Worker {
         outcome.content_type.clone_from(&answer.content_type);
         outcome.headers.clone_from(&answer.headers);
         outcome.body = BodyRef::Inline { size: answer.body.len() };
+        outcome.kept = task.keeps();
         let inline = answer.body.len() <= self.ctx.bus().options().inline_body;
         let mut told = false;
-        if forwarded.is_some() || inline {
+        if !outcome.kept && (forwarded.is_some() || inline) {
             told = self.end_frame(task, &outcome, forwarded, &answer.body).await;
         }
         let (body, bytes) =
             self.ctx.bus().stow(&task.envelope.request, "answer", answer.body.clone()).await?;
         outcome.body = body;
-        if forwarded.is_none() && !inline {
+        if !outcome.kept && forwarded.is_none() && !inline {
             told = self.end_frame(task, &outcome, None, &Bytes::new()).await;
         }
         self.end(task, attempt, &outcome, &bytes, told).await
@@ -267,7 +277,7 @@ impl Worker {
         told: bool,
     ) -> anyhow::Result<()> {
         let bus = self.ctx.bus();
-        let how = Ending { reporting: Some(attempt), gateway_told: told };
+        let how = Ending { reporting: Some(attempt), gateway_told: told, question: Some(&task.body) };
         match bus.end(&task.envelope, outcome, body, how).await? {
             Ended::Won => Ok(()),
             Ended::Late(stored) => match &stored.record {
@@ -331,6 +341,7 @@ impl Worker {
             attempt: task.call.number,
             content_type: answer.content_type.clone(),
             headers: answer.headers.clone(),
+            kept: task.keeps() && (200..300).contains(&answer.status),
             body,
         };
         Ok((failed, bytes))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bus::requests::EndError;
 use bus::state::Claim;
 use bus::work::Delivery;
 use bytes::Bytes;
@@ -37,10 +38,12 @@ impl Worker {
             Ok(sequence) => {
                 warn!(attempt = %task.id, worker = held.worker, "the worker vanished during a call; the provider may have been called");
                 metrics::counter!(telemetry::metric::LOST_ATTEMPTS).increment(1);
-                self.hand_on(task, held, sequence).await
+                self.hand_on(task, held, sequence).await.map_err(EndError::from)
             }
             Err(there) => match &there.record {
-                Record::Final(_) => bus.end_again(&task.envelope, &there, Some(number)).await,
+                Record::Final(_) => {
+                    bus.end_again(&task.envelope, &there, Some(number), Some(&task.body)).await
+                }
                 // Its owner told how it failed before it vanished, or a later attempt is under way.
                 Record::Fence { .. } => Ok(()),
             },

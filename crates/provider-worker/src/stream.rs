@@ -6,6 +6,7 @@ use std::time::Duration;
 use bus::work::Delivery;
 use bytes::{Bytes, BytesMut};
 use domain::{ApiError, ErrorClass, Frame, ReplyTo, frame};
+use providers::chat::ProviderError;
 use providers::exchange::{Relay, Stopped};
 use providers::openai::Told;
 use tokio::time::Instant;
@@ -73,9 +74,16 @@ impl<'a> Forward<'a> {
             let last = piece.is_none();
             self.first_byte.get_or_insert_with(|| begun.elapsed());
             let taken = self.take(piece);
-            self.flush(status, &headers).await;
+            // Whoever sees the end of a response that is kept may continue it at once: the end waits for the record.
+            if !(taken.is_ok() && self.is_done() && self.task.keeps()) {
+                self.flush(status, &headers).await;
+            }
             if let Err(stopped) = taken {
-                return self.break_off(failed(stopped)).await;
+                let error = match &stopped {
+                    Stopped::Provider(error) => Some(error.clone()),
+                    Stopped::Invalid(_) | Stopped::Cut => None,
+                };
+                return self.end_early(failed(stopped), error.as_deref()).await;
             }
             if last {
                 break;
@@ -156,6 +164,11 @@ impl<'a> Forward<'a> {
 
     /// The stream ends here. A caller who has seen its beginning is told.
     pub(crate) async fn break_off(&mut self, made: Made) -> Made {
+        self.end_early(made, None).await
+    }
+
+    /// The same; what the provider itself says of it is what the caller is told.
+    async fn end_early(&mut self, made: Made, error: Option<&ProviderError>) -> Made {
         let made = Made { first_byte: self.first_byte, told: self.told(), ..made };
         if !self.begun {
             return made;
@@ -166,7 +179,12 @@ impl<'a> Forward<'a> {
         let err = ApiError { kind: "server_error".to_owned(), ..err };
         let mut event = BytesMut::new();
         if let Some(relay) = &mut self.relay {
-            relay.break_off(&err, &mut event);
+            if let Some(error) = error {
+                relay.tell(error, &mut event);
+            }
+            if event.is_empty() {
+                relay.break_off(&err, &mut event);
+            }
         }
         let event = event.freeze();
         let offset = self.sent.len() as u64;
@@ -180,6 +198,7 @@ impl<'a> Forward<'a> {
     }
 
     fn complete(&mut self, status: u16, headers: BTreeMap<String, String>) -> Made {
+        self.sent.extend_from_slice(&self.pending.split());
         let body = self.sent.split().freeze();
         Made {
             status,

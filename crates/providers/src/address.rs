@@ -63,7 +63,9 @@ pub(crate) fn fill(template: &str, values: &Values<'_>) -> Result<String, Unfill
         if in_host(&out) && !reserved && !is_label(&value) {
             return Err(Unfilled::Unfit(names.to_owned()));
         }
-        escape(&value, reserved, &mut out);
+        // A URL at the beginning may end in a slash, as people write it.
+        let value = if out.is_empty() && reserved { value.trim_end_matches('/') } else { &value };
+        escape(value, reserved, &mut out);
         rest = after;
     }
     out.push_str(rest);
@@ -113,6 +115,7 @@ mod tests {
         check("/d/{id|model}", json!({ "id": "x?y" }), Ok("/d/x%3Fy"));
         check("/d/{id|model}", json!({ "id": "" }), Ok("/d/a.b%2Fc%3A1%20"));
         check("?v={v}", json!({ "v": 2 }), Ok("?v=2"));
+        check("{+url}/v1", json!({ "url": "http://localhost:80/a/" }), Ok("http://localhost:80/a/v1"));
         check("https://{region}.x.com/{region}", json!({ "region": "eu-1" }), Ok("https://eu-1.x.com/eu-1"));
     }
 

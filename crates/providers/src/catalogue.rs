@@ -1,5 +1,9 @@
 //! The providers that are known by name.
 
+pub mod tested;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -51,6 +55,9 @@ pub struct Entry {
     variants: Vec<Variant>,
     #[serde(default)]
     when: Vec<When>,
+    /// Since when it is there no more, and what is known of that. It is kept so that its name is a clear error.
+    #[serde(default)]
+    retired: Option<String>,
     /// Seconds to the first byte of an answer, where the provider is known to take longer.
     #[serde(default)]
     first_byte_timeout: Option<u64>,
@@ -71,6 +78,8 @@ pub struct Known {
     pub name: String,
     /// Where its API is documented.
     pub docs: String,
+    /// Since when it is there no more, and what is known of that; None: it answers.
+    pub retired: Option<String>,
     /// How it is called, without a credential.
     pub provider: Provider,
 }
@@ -99,7 +108,7 @@ fn known(entry: Entry) -> Known {
         headers: entry.headers,
         models: Vec::new(),
     };
-    Known { name: entry.name, docs: entry.docs, provider }
+    Known { name: entry.name, docs: entry.docs, retired: entry.retired, provider }
 }
 
 /// A provider of that format with everything else at its default.
@@ -127,6 +136,11 @@ pub fn find(slug: &str) -> Option<&'static Provider> {
     CATALOGUE.get(slug).map(|known| &known.provider)
 }
 
+/// Why a provider of the catalogue is there no more; None: it is, or was never there.
+pub fn retired(slug: &str) -> Option<&'static str> {
+    CATALOGUE.get(slug)?.retired.as_deref()
+}
+
 /// All names.
 pub fn slugs() -> impl Iterator<Item = &'static str> {
     CATALOGUE.keys().map(String::as_str)
@@ -135,33 +149,4 @@ pub fn slugs() -> impl Iterator<Item = &'static str> {
 /// All of them, by name.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static Known)> {
     CATALOGUE.iter().map(|(slug, known)| (slug.as_str(), known))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_entry_is_complete() {
-        assert!(slugs().count() >= 10);
-        for (slug, known) in all() {
-            let provider = &known.provider;
-            let url = provider.base_url.as_str();
-            assert!(
-                url.starts_with("https://") || url.starts_with('{') || url.starts_with("http://localhost"),
-                "{slug}: {url}"
-            );
-            assert!(!url.ends_with('/'), "{slug}: {url}");
-            assert!(known.docs.starts_with("https://"), "{slug}");
-            let words = provider.paths.keys().chain(provider.variants.iter().flat_map(|v| v.paths.keys()));
-            for word in words.chain(provider.when.iter().flat_map(|w| w.paths.keys())) {
-                let operation = word.strip_suffix(".stream").unwrap_or(word);
-                assert!(operation.parse::<Operation>().is_ok(), "{slug}: `{word}` in paths is no operation");
-            }
-            let lower = |name: &String| {
-                name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-            };
-            assert!(provider.headers.keys().all(lower), "{slug}: headers are written in lower case");
-        }
-    }
 }

@@ -75,9 +75,7 @@ impl<'a> Exchange<'a> {
 
     /// Whether bytes go through as they are.
     pub fn is_native(&self) -> bool {
-        self.operation == self.asked
-            && self.format.is_native(self.operation)
-            && !self.quirks.shapes.contains_key(&self.operation)
+        self.format.forwards(self.operation, self.asked, self.quirks)
     }
 
     /// Media type of a whole 2xx answer in the caller's dialect, where it is not the provider's own: a caller who asked
@@ -142,6 +140,9 @@ impl<'a> Exchange<'a> {
         }
         if self.format == Format::OpenAi && !self.operation.is_anthropic() {
             return failure::told(self.about.provider, body);
+        }
+        if self.format == Format::Anthropic && self.operation.is_anthropic() {
+            return Bytes::from(anthropic::forward_error(body, status, self.about.provider));
         }
         let error = translation::read_error(self.format, body);
         Bytes::from(translation::write_error(self.operation, &error, status, self.about.provider))

@@ -1,14 +1,16 @@
 //! From a target in a config to a call in which nothing has to be looked up.
 
+mod place;
+
 use domain::config::{HeaderOptions, Target};
 use domain::envelope::{Auth, Timeouts, VirtualKeyRef};
 use domain::policy::{self, Policy, Status, VirtualKey};
-use domain::registry::{Format, Provider, Quirks, Variant};
+use domain::registry::{Format, Provider, Quirks};
 use domain::{ApiError, Operation, Registry, Timestamp, Workspace, event, host};
 use serde_json::{Map, Value};
 
-use crate::address::{self, Unfilled, Values};
-use crate::{catalogue, formats};
+use crate::catalogue;
+use crate::resolve::place::{Host, Place};
 
 /// A target with everything that a call needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -166,9 +168,12 @@ fn of_provider(target: &Target, names: &Names<'_>, wanted: Wanted<'_>) -> Result
     let slug = target.provider.as_str();
     let provider =
         provider(slug, names.registry).ok_or_else(|| unknown(&target.path, slug, names.registry))?;
-    let mut resolved =
+    retired(target, slug, target.custom_host.as_deref(), names.registry)?;
+    let (mut resolved, host) =
         described(target, provider, (target.custom_host.as_deref(), &Map::new()), names, wanted)?;
-    resolved.credential = credential(target, provider)?;
+    // Our own credential never goes to a host that the caller chose.
+    let foreign = target.custom_host.is_some() || host == Host::Target;
+    resolved.credential = credential(target, provider.credential.as_ref().filter(|_| !foreign))?;
     Ok(resolved)
 }
 
@@ -179,14 +184,17 @@ fn of_virtual_key(
     wanted: Wanted<'_>,
 ) -> Result<Resolved, Unresolved> {
     let param = |field: &str| format!("{}.{field}", target.path);
-    if target.custom_host.is_some() {
+    let foreign = || {
         let place = param("custom_host");
         let message = format!(
             "`{place}`: the credential of `@{}` is not sent to a host that a request names; \
              set `custom_host` on the virtual key instead",
             key.slug
         );
-        return Err(ApiError::bad_request(&place, "invalid_custom_host", message).into());
+        Unresolved::from(ApiError::bad_request(&place, "invalid_custom_host", message))
+    };
+    if target.custom_host.is_some() {
+        return Err(foreign());
     }
     usable(key, target, names.now, wanted).map_err(|err| Unresolved::Target(Box::new(err)))?;
     let provider = provider(&key.provider, names.registry).ok_or_else(|| {
@@ -195,8 +203,12 @@ fn of_virtual_key(
         let err = ApiError::new(500, "unknown_provider", message).with_param(&param("provider"));
         Unresolved::Target(Box::new(err))
     })?;
-    let mut resolved =
+    retired(target, &key.provider, key.custom_host.as_deref(), names.registry)?;
+    let (mut resolved, host) =
         described(target, provider, (key.custom_host.as_deref(), &key.options), names, wanted)?;
+    if host == Host::Target {
+        return Err(foreign());
+    }
     resolved.virtual_key = Some(VirtualKeyRef { workspace: key.workspace.clone(), slug: key.slug.clone() });
     resolved.provider.clone_from(&key.provider);
     resolved.queue = format!("{}.{}", key.workspace, key.slug);
@@ -244,25 +256,41 @@ fn usable(key: &VirtualKey, target: &Target, now: Timestamp, wanted: Wanted<'_>)
     }
 }
 
-/// What target and provider say, but for the credential and the queue. `account`: host and options of the virtual key.
+/// Refuses a provider of the catalogue that is there no more, unless somebody answers in its place.
+fn retired(
+    target: &Target,
+    slug: &str,
+    custom_host: Option<&str>,
+    registry: &Registry,
+) -> Result<(), Unresolved> {
+    let words =
+        catalogue::retired(slug).filter(|_| custom_host.is_none() && !registry.providers.contains_key(slug));
+    let Some(words) = words else { return Ok(()) };
+    let message = format!(
+        "provider `{slug}` is there no more: {words}; name another one, or the URL of who answers in its place as \
+         `custom_host`"
+    );
+    let mut err =
+        ApiError::new(400, "provider_retired", message).with_param(&format!("{}.provider", target.path));
+    err.kind = "invalid_request_error".to_owned();
+    Err(Unresolved::Target(Box::new(err)))
+}
+
+/// What target and provider say, but for the credential and a virtual key's queue, and who chose the host. `account`:
+/// host and options of the virtual key, or the target's host.
 fn described(
     target: &Target,
     provider: &Provider,
     (custom_host, account): (Option<&str>, &Map<String, Value>),
     names: &Names<'_>,
     wanted: Wanted<'_>,
-) -> Result<Resolved, Unresolved> {
+) -> Result<(Resolved, Host), Unresolved> {
     let model = target.changes().model(wanted.model);
     let options = [&target.provider_options, account, &provider.options];
-    let place = Place { target, provider, options };
-    let spoken = spoken(&place, model.as_deref(), wanted)?;
-    let base_url = match custom_host {
-        Some(url) => url.trim_end_matches('/').to_owned(),
-        None => place.base_url()?,
-    };
-    // A provider whose URL is an option has no host of its own.
-    let chosen_host = custom_host.or(provider.base_url.starts_with('{').then_some(&base_url));
-    if let Some(url) = chosen_host {
+    let place = Place { target, provider, custom_host, options };
+    let spoken = place.spoken(model.as_deref(), wanted)?;
+    let chosen = (spoken.host != Host::Provider).then_some(&spoken.base_url);
+    if let Some(url) = chosen {
         host::check_custom_host(url, names.trusted_hosts).map_err(|err| {
             let param = format!("{}.custom_host", target.path);
             ApiError::bad_request(&param, "invalid_custom_host", format!("`{param}`: {err}"))
@@ -277,12 +305,12 @@ fn described(
         }
     }
     let signed = provider.auth.signing.is_some();
-    Ok(Resolved {
+    let resolved = Resolved {
         provider: target.provider.clone(),
         queue: queue(target),
         concurrency: provider.concurrency,
-        untrusted_host: chosen_host.is_some_and(|url| !host::is_trusted(url, names.trusted_hosts)),
-        base_url,
+        untrusted_host: chosen.is_some_and(|url| !host::is_trusted(url, names.trusted_hosts)),
+        base_url: spoken.base_url,
         format: spoken.format,
         operation: (spoken.operation != wanted.operation).then_some(spoken.operation),
         path_and_query: spoken.path_and_query,
@@ -290,12 +318,13 @@ fn described(
         quirks: spoken.quirks,
         // The virtual key's are looked up with its credential.
         options: if signed { merged(&target.provider_options, &provider.options) } else { Map::new() },
-        auth: provider.auth.clone(),
+        auth: spoken.auth,
         credential: None,
         virtual_key: None,
         headers,
         timeouts: provider.timeouts,
-    })
+    };
+    Ok((resolved, spoken.host))
 }
 
 fn merged(first: &Map<String, Value>, then: &Map<String, Value>) -> Map<String, Value> {
@@ -304,147 +333,12 @@ fn merged(first: &Map<String, Value>, then: &Map<String, Value>) -> Map<String, 
     all
 }
 
-/// How a provider is spoken to for one request.
-struct Spoken {
-    format: Format,
-    operation: Operation,
-    path_and_query: String,
-    model: Option<String>,
-    quirks: Quirks,
-}
-
-/// A target's provider and the options that count there.
-struct Place<'a> {
-    target: &'a Target,
-    provider: &'a Provider,
-    options: [&'a Map<String, Value>; 3],
-}
-
-fn spoken(place: &Place<'_>, model: Option<&str>, wanted: Wanted<'_>) -> Result<Spoken, Unresolved> {
-    let provider = place.provider;
-    let fits = |variant: &&Variant| {
-        model.is_some_and(|model| variant.models.iter().any(|pattern| policy::matches(pattern, model)))
-    };
-    let variant = provider.variants.iter().find(fits);
-    let (format, offered) = match variant {
-        Some(variant) => (variant.format, &variant.operations),
-        None => (provider.format, &provider.operations),
-    };
-    let operation = formats::asked(format, wanted.operation, offered)
-        .ok_or_else(|| Unresolved::Target(Box::new(place.not_offered(wanted.operation, offered))))?;
-    let name = variant.and_then(|variant| model?.strip_prefix(variant.strip.as_str())).or(model);
-    let path_and_query = match wanted.path_and_query.filter(|_| operation == Operation::Passthrough) {
-        Some(path) => path.to_owned(),
-        None => place.path(variant, format, operation, wanted.stream, name)?,
-    };
-    Ok(Spoken {
-        format,
-        operation,
-        path_and_query,
-        model: name.filter(|name| Some(*name) != model).map(str::to_owned),
-        quirks: variant.map_or_else(|| provider.quirks.clone(), |variant| variant.quirks.clone()),
-    })
-}
-
-impl Place<'_> {
-    fn values<'a>(&'a self, model: Option<&'a str>) -> Values<'a> {
-        Values { options: self.options, model }
-    }
-
-    fn base_url(&self) -> Result<String, ApiError> {
-        let values = self.values(None);
-        let other = self.when(&values).find_map(|when| when.base_url.as_deref());
-        self.filled(other.unwrap_or(&self.provider.base_url), &values)
-    }
-
-    /// The addresses that the options ask for.
-    fn when<'a>(&'a self, values: &Values<'a>) -> impl Iterator<Item = &'a domain::registry::When> {
-        let values = *values;
-        self.provider
-            .when
-            .iter()
-            .filter(move |when| values.get(&when.option).is_some_and(|v| v == when.value))
-    }
-
-    fn path(
-        &self,
-        variant: Option<&Variant>,
-        format: Format,
-        operation: Operation,
-        stream: bool,
-        model: Option<&str>,
-    ) -> Result<String, ApiError> {
-        let values = self.values(model);
-        let streamed = format!("{operation}.stream");
-        let of = |paths: &std::collections::BTreeMap<String, String>| {
-            paths.get(&streamed).filter(|_| stream).or_else(|| paths.get(operation.as_str())).cloned()
-        };
-        let own = match variant {
-            Some(variant) => of(&variant.paths),
-            None => self.when(&values).find_map(|when| of(&when.paths)).or_else(|| of(&self.provider.paths)),
-        };
-        let usual = || formats::path(format, operation, stream).map(str::to_owned);
-        self.filled(&own.or_else(usual).unwrap_or_default(), &values)
-    }
-
-    /// The provider's headers; those whose options are not there are left out.
-    fn headers(&self) -> std::collections::BTreeMap<String, String> {
-        let values = self.values(None);
-        let fill = |(name, value): (&String, &String)| {
-            let options = |name: &str| values.get(name);
-            let text = match value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-                Some(option) => options(option)?.into_owned(),
-                None => value.clone(),
-            };
-            Some((name.clone(), text))
-        };
-        self.provider.headers.iter().filter_map(fill).collect()
-    }
-
-    fn filled(&self, template: &str, values: &Values<'_>) -> Result<String, ApiError> {
-        let slug = &self.target.provider;
-        address::fill(template, values).map_err(|unfilled| match unfilled {
-            Unfilled::Missing(name) if name == "model" => {
-                let message = format!("`model` is missing: the URL of provider `{slug}` names it");
-                ApiError::bad_request("model", "missing_required_parameter", message)
-            }
-            Unfilled::Missing(name) => {
-                let param = format!("{}.{name}", self.target.path);
-                let message = format!(
-                    "`{param}` is missing: provider `{slug}` needs it for its URL; set it in the config, on the \
-                     virtual key, as the header `x-portkey-{}`, or in the settings as `providers.{slug}.options.{name}`",
-                    name.replace('_', "-")
-                );
-                ApiError::bad_request(&param, "missing_provider_option", message)
-            }
-            Unfilled::Unfit(name) => {
-                let param = format!("{}.{name}", self.target.path);
-                let message = format!(
-                    "`{param}` cannot be part of a URL of provider `{slug}`; write letters, digits and hyphens"
-                );
-                ApiError::bad_request(&param, "invalid_provider_option", message)
-            }
-        })
-    }
-
-    fn not_offered(&self, operation: Operation, offered: &[Operation]) -> ApiError {
-        let slug = &self.target.provider;
-        let all = Operation::ALL.iter().filter(|op| **op != Operation::Passthrough);
-        let known: Vec<&str> = all
-            .filter(|op| formats::asked(self.provider.format, **op, offered).is_some())
-            .map(|op| op.as_str())
-            .collect();
-        let message = format!("{operation} is not supported by {slug}; it offers {}", known.join(", "));
-        let mut err = ApiError::new(400, "unsupported_operation", message).with_param(&self.target.path);
-        err.kind = "invalid_request_error".to_owned();
-        err
-    }
-}
-
 /// Name of the queue of a target's calls: the provider, and the origin if the caller chose it.
 pub fn queue(target: &Target) -> String {
     let slug = target.provider.as_str();
-    match &target.custom_host {
+    let urls = target.provider_options.values().filter_map(Value::as_str);
+    let url = target.custom_host.as_deref().or_else(|| urls.into_iter().find(|text| text.contains("://")));
+    match url {
         None => slug.to_owned(),
         Some(url) => format!("{slug}-{}", &event::content_hash(origin(url.trim_end_matches('/')))[..8]),
     }
@@ -456,7 +350,7 @@ pub fn longest(target: &Target, registry: &Registry) -> std::time::Duration {
     provider(&target.provider, registry).map_or(std::time::Duration::MAX, |provider| provider.timeouts.total)
 }
 
-fn credential(target: &Target, provider: &Provider) -> Result<Option<String>, ApiError> {
+fn credential(target: &Target, own: Option<&String>) -> Result<Option<String>, ApiError> {
     match &target.api_key {
         Some(key) if key.starts_with("sealed:") => Ok(Some(key.clone())),
         Some(_) => {
@@ -467,9 +361,7 @@ fn credential(target: &Target, provider: &Provider) -> Result<Option<String>, Ap
             );
             Err(ApiError::bad_request(&param, "credential_in_clear", message))
         }
-        // Our own credential never goes to a host that the caller chose.
-        None if target.custom_host.is_some() => Ok(None),
-        None => Ok(provider.credential.clone()),
+        None => Ok(own.cloned()),
     }
 }
 
@@ -481,98 +373,4 @@ fn origin(url: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use domain::Config;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn policy(changes: Value) -> Policy {
-        let stamp = json!({ "at": 1, "by": "cli" });
-        let mut record = json!({
-            "slug": "account", "workspace": "default", "name": "a", "provider": "groq",
-            "secret": { "sealed": "sealed:x" }, "created": stamp, "updated": stamp,
-        });
-        for (name, value) in changes.as_object().unwrap() {
-            record[name] = value.clone();
-        }
-        let mut policy = Policy::default();
-        policy.apply("virtual.default.account", 1, record.to_string().as_bytes());
-        policy
-    }
-
-    fn resolved(policy: &Policy, config: &str) -> Result<Resolved, Unresolved> {
-        let config = Config::parse(config, &Default::default()).unwrap();
-        let trusted = Vec::new();
-        let (registry, workspace) = (Registry::default(), Workspace::default());
-        let names = Names {
-            registry: &registry,
-            policy,
-            workspace: &workspace,
-            trusted_hosts: &trusted,
-            now: Timestamp(1000),
-        };
-        let wanted = Wanted {
-            operation: Operation::Chat,
-            model: Some("llama-3.1-8b"),
-            stream: false,
-            path_and_query: None,
-        };
-        let found = config.targets().next().map(|target| resolve(target, &names, wanted));
-        found.unwrap()
-    }
-
-    #[test]
-    fn a_virtual_key_stands_for_its_provider_and_is_opened_by_nobody_here() {
-        let found = resolved(&policy(json!({})), r#"{"provider":"@account"}"#).unwrap();
-        assert_eq!(found.base_url, catalogue::find("groq").unwrap().base_url);
-        assert_eq!((found.queue.as_str(), found.provider.as_str()), ("default.account", "groq"));
-        assert_eq!(found.credential, None);
-        assert_eq!(found.virtual_key.map(|key| key.slug.to_string()).as_deref(), Some("account"));
-        let own_host = policy(json!({ "custom_host": "https://llm.example.com/v1" }));
-        let found = resolved(&own_host, r#"{"virtual_key":"account"}"#).unwrap();
-        assert_eq!((found.base_url.as_str(), found.untrusted_host), ("https://llm.example.com/v1", true));
-    }
-
-    #[test]
-    fn a_virtual_key_that_may_not_be_used_leaves_the_request_to_others() {
-        for (changes, status, part) in [
-            (json!({ "status": "archived" }), 401, "was revoked"),
-            (json!({ "expires_at": 1000 }), 401, "has expired"),
-            (json!({ "operations": ["embeddings"] }), 412, "does not allow the operation `chat`"),
-            (json!({ "models": ["gpt-*"] }), 412, "model `llama-3.1-8b` is not allowed"),
-            (json!({ "provider": "nobody" }), 500, "which is unknown"),
-        ] {
-            match resolved(&policy(changes), r#"{"provider":"@account"}"#) {
-                Err(Unresolved::Target(err)) => {
-                    assert_eq!(err.status, status, "{err}");
-                    assert!(err.message.contains(part), "{err}");
-                }
-                other => panic!("{part}: {other:?}"),
-            }
-        }
-        let later = policy(json!({ "expires_at": 1001, "models": ["llama-*"], "operations": ["chat"] }));
-        assert!(resolved(&later, r#"{"provider":"@account"}"#).is_ok());
-        let renamed = r#"{"provider":"@account","override_params":{"model":"gpt-4o"}}"#;
-        assert!(
-            resolved(&policy(json!({ "models": ["gpt-*"] })), renamed).is_ok(),
-            "the model that is sent counts"
-        );
-    }
-
-    #[test]
-    fn a_virtual_keys_credential_goes_to_no_host_that_a_request_names() {
-        let config = r#"{"provider":"@account","custom_host":"https://llm.example.com/v1"}"#;
-        let Err(Unresolved::Document(err)) = resolved(&policy(json!({})), config) else {
-            panic!("it has to be refused")
-        };
-        assert_eq!((err.status, err.param.as_deref()), (400, Some("config.custom_host")));
-    }
-
-    #[test]
-    fn who_brings_a_credential_means_the_provider() {
-        let policy = policy(json!({ "slug": "groq" }));
-        let found = resolved(&policy, r#"{"provider":"groq","api_key":"sealed:mine"}"#).unwrap();
-        assert_eq!((found.queue.as_str(), found.credential.as_deref()), ("groq", Some("sealed:mine")));
-    }
-}
+mod tests;

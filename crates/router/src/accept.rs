@@ -8,8 +8,8 @@ use domain::facts::{self, Facts};
 use domain::headers::{self, Limit, Options};
 use domain::policy::{Chosen, Identity};
 use domain::{
-    ApiError, BodyRef, Config, ConfigSource, Envelope, Event, Lane, Operation, Outcome, Record, ReplyTo,
-    RequestId,
+    ApiError, BodyRef, Config, ConfigSource, Conversation, Envelope, Event, Lane, Operation, Outcome, Record,
+    ReplyTo, RequestId,
 };
 use domain::{Timestamp, Workspace, outcome};
 use std::sync::Arc;
@@ -57,11 +57,19 @@ impl Router {
             }
         }
         debug!(request = %accepted.envelope.request, lane = %accepted.envelope.lane, "routing");
-        let Accepted { envelope, config, body } = accepted;
+        let Accepted { mut envelope, config, mut body } = accepted;
         if envelope.asynchronous
             && let Err(err) = self.take_on(&envelope).await
         {
             return self.come_back(delivery, &envelope.request, &err).await;
+        }
+        match self.go_on(&mut envelope, &mut body).await {
+            Ok(None) => {}
+            Ok(Some(err)) => {
+                let ended = self.end(&envelope, outcome::Kind::Refused, &err, None).await;
+                return self.settle(delivery, ended).await;
+            }
+            Err(err) => return self.come_back(delivery, &envelope.request, &err).await,
         }
         let settled = self.proceed(envelope, &config, &body, Bytes::new(), now).await;
         self.settle(delivery, settled).await;
@@ -106,6 +114,7 @@ impl Router {
         let (reference, body) = self.body(delivery, &outline.request).await?;
         let facts = Facts::read(operation, options.content_type.as_deref(), &body)?;
         options.fill(&facts)?;
+        options.asynchronous |= facts.conversation.background;
         options.routing.model = facts.model_with_provider();
         let (source, config) = self.choose(&identity, &options).await?;
         options.metadata =
@@ -218,6 +227,7 @@ impl Router {
             model: facts.model,
             stream: facts.stream,
             include_usage: facts.include_usage,
+            conversation: facts.conversation,
             deadline,
             reply: reply(options),
             asynchronous: options.asynchronous,
@@ -272,6 +282,7 @@ impl Router {
             model: None,
             stream: false,
             include_usage: false,
+            conversation: Conversation::default(),
             accepted_at: delivery.stored_at,
             deadline: delivery.stored_at.plus(self.options.interactive),
             reply: ReplyTo::Nobody,
@@ -306,7 +317,7 @@ impl Router {
         let bus = self.ctx.bus();
         if delivery.delivered == 1 {
             bus.answer(envelope, outcome, &stored.body).await;
-        } else if let Err(err) = bus.end_again(envelope, stored, None).await {
+        } else if let Err(err) = bus.end_again(envelope, stored, None, None).await {
             return self.come_back(delivery, &envelope.request, &err).await;
         }
         delivery.ack().await;

@@ -167,7 +167,7 @@ impl Router {
                     return Ok(Step::GoesOn);
                 }
                 Next::Answer(index) => {
-                    return self.answer(&envelope, config, index, failed, unreported).await;
+                    return self.answer(&envelope, config, index, (body, failed), unreported).await;
                 }
                 Next::GiveUp(refusal) => {
                     let (kind, err) = refusal_error(refusal);
@@ -283,7 +283,7 @@ impl Router {
         envelope: &Envelope,
         config: &Config,
         index: usize,
-        body: Bytes,
+        (question, body): (&Bytes, Bytes),
         reporting: Option<&Attempt>,
     ) -> Result<Step, Trouble> {
         let attempt = &envelope.attempts[index];
@@ -302,14 +302,15 @@ impl Router {
             path: Some(attempt.path.clone()),
             provider: Some(attempt.provider.clone()),
             retry_count: next::retry_count(config, &envelope.attempts, index),
+            kept: ok && failed.kept,
             body: failed.body.clone(),
             ..Outcome::blank(envelope, self.ctx.clock().now())
         };
-        let how = Ending { reporting, gateway_told: false };
+        let how = Ending { reporting, gateway_told: false, question: Some(question) };
         Ok(over(self.ctx.bus().end(envelope, &outcome, &body, how).await?, envelope))
     }
 
-    async fn end(
+    pub(crate) async fn end(
         &self,
         envelope: &Envelope,
         kind: outcome::Kind,
@@ -317,7 +318,7 @@ impl Router {
         reporting: Option<&Attempt>,
     ) -> Result<Step, Trouble> {
         let (outcome, body) = Outcome::error(envelope, kind, err, self.ctx.clock().now());
-        let how = Ending { reporting, gateway_told: false };
+        let how = Ending { reporting, gateway_told: false, question: None };
         Ok(over(self.ctx.bus().end(envelope, &outcome, &body, how).await?, envelope))
     }
 
@@ -440,6 +441,7 @@ fn unusable(envelope: &mut Envelope, chosen: &Choice<'_>, err: &ApiError, now: T
         attempt: number,
         content_type: "application/json".to_owned(),
         headers: std::collections::BTreeMap::new(),
+        kept: false,
         body: BodyRef::Inline { size: body.len() },
     });
     body

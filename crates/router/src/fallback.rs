@@ -62,10 +62,10 @@ impl Router {
         };
         if let Some(stored) = elsewhere.filter(|there| there.sequence != envelope.result_seq) {
             if fresh {
-                return self.too_late(&envelope, &stored).await;
+                return self.too_late(&envelope, body, &stored).await;
             }
             debug!(request = %envelope.request, "the request has gone another way; dropped");
-            bus.end_again(&envelope, &stored, None).await?;
+            bus.end_again(&envelope, &stored, None, Some(body)).await?;
             return Ok(Step::Over);
         }
         let config = match self.pinned(&envelope).await {
@@ -83,20 +83,25 @@ impl Router {
         let told = envelope.clone();
         let step = self.step(envelope, &config, body, failed, now, attempt.as_ref(), cancelled).await?;
         match step {
-            Step::Late(stored) if fresh => self.too_late(&told, &stored).await,
+            Step::Late(stored) if fresh => self.too_late(&told, body, &stored).await,
             step => Ok(step),
         }
     }
 
     /// The request ended while this attempt ran. Its tokens were spent all the same.
-    async fn too_late(&self, envelope: &Envelope, stored: &bus::requests::Stored) -> Result<Step, Trouble> {
+    async fn too_late(
+        &self,
+        envelope: &Envelope,
+        body: &Bytes,
+        stored: &bus::requests::Stored,
+    ) -> Result<Step, Trouble> {
         let Record::Final(outcome) = &stored.record else { return Ok(Step::Over) };
         let Some(attempt) = envelope.attempts.last() else { return Ok(Step::Over) };
         let recorded = outcome.attempts.iter().find(|a| a.number == attempt.number);
         if outcome.ended_by == Some(attempt.number) {
             // It ended the request itself, and whoever reported that may have died before it was done. The count of
             // deliveries does not tell: a broker that was killed forgets it.
-            self.ctx.bus().end_again(envelope, stored, Some(attempt.number)).await?;
+            self.ctx.bus().end_again(envelope, stored, Some(attempt.number), Some(body)).await?;
             return Ok(Step::Over);
         }
         // Given up for lost, and reported as such.

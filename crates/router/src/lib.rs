@@ -5,6 +5,7 @@
 mod accept;
 mod act;
 mod configs;
+mod conversation;
 mod facts;
 mod fallback;
 mod health;

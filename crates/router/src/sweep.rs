@@ -142,7 +142,7 @@ impl Router {
             let lost = Attempt { model, ..Attempt::lost(&call, &claim.worker, claim.at, now) };
             envelope.attempts.push(lost.clone());
             let (outcome, body) = Outcome::error(&envelope, outcome::Kind::Expired, &overdue(), now);
-            let how = Ending { reporting: Some(&lost), gateway_told: false };
+            let how = Ending { reporting: Some(&lost), gateway_told: false, question: None };
             bus.end(&envelope, &outcome, &body, how).await?;
         }
         Ok(bus.delete_lying(subject::CALL_STREAM, message.sequence).await?)

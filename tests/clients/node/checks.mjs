@@ -31,3 +31,27 @@ export async function failure(call, what) {
   }
   throw new Error(`${what}: answered ${JSON.stringify(answer)} instead of failing`);
 }
+
+const failed = [];
+
+/** Runs one check of many and says so; the others run all the same. */
+export async function did(check, ...rest) {
+  const name = [check.name, ...rest].join(' ');
+  const began = performance.now();
+  try {
+    await check(...rest);
+  } catch (error) {
+    failed.push(name);
+    console.error(error);
+  }
+  console.log(`${failed.includes(name) ? 'FAILED' : 'did'} ${name} (${Math.round(performance.now() - began)} ms)`);
+}
+
+/** Fails if any check has. */
+export function end() {
+  assert.deepEqual(failed, []);
+}
+
+/** One grey dot, as PNG in base64. */
+export const PNG =
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==';

@@ -143,6 +143,7 @@ impl Observer {
             progress: Duration::from_secs(10),
             result_ttl: Duration::from_secs(900),
             result_ttl_async: Duration::from_secs(900),
+            responses_ttl: Duration::from_secs(900),
             inline_body: 256 * 1024,
             store_limit: 1 << 30,
             request_bytes: None,

@@ -7,7 +7,7 @@ use super::installed::{self, clients, run};
 use super::python;
 
 /// Oldest Node.js that runs the clients.
-const OLDEST: u32 = 18;
+const OLDEST: u32 = 20;
 
 /// A Node.js and the packages that were installed for it.
 #[derive(Clone, Debug)]

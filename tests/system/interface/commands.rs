@@ -219,6 +219,7 @@ async fn streams_and_doctor_describe_a_healthy_gateway() {
         "LLM_SCHEDULE",
         "LLM_STATE",
         "LLM_RESULT",
+        "LLM_RESPONSE",
         "LLM_EVENT",
         "LLM_DEAD",
     ] {

@@ -68,6 +68,7 @@ pub const KEYS: &[&str] = &[
     "oracle_serving_mode",
     "oracle_tenancy",
     "oracle_user",
+    "predibase_tenant_id",
     "provider_batch_endpoint",
     "provider_file_name",
     "provider_model",

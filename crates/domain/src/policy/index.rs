@@ -205,6 +205,14 @@ impl Policy {
         sorted(own, |key| key.slug.clone())
     }
 
+    /// The virtual keys that a workspace may use: its own and those that others share with it, by slug. A key of its
+    /// own hides a shared one of the same name.
+    pub fn usable_virtual_keys(&self, workspace: &Workspace) -> Vec<Arc<VirtualKey>> {
+        let mut names: Vec<&Slug> = self.owners.keys().collect();
+        names.sort();
+        names.into_iter().filter_map(|slug| self.virtual_key(workspace, slug.as_str())).collect()
+    }
+
     /// The API keys of a workspace, or of all, by id.
     pub fn api_keys(&self, workspace: Option<&Workspace>) -> Vec<Arc<ApiKey>> {
         let own = self.api_keys.values().filter(|held| workspace.is_none_or(|w| *w == held.entity.workspace));

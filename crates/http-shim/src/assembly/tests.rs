@@ -47,6 +47,7 @@ fn outcome(kind: Kind, last: u32, size: usize) -> Box<Outcome> {
         attempts: (1..=last).map(tried).collect(),
         ended_by: None,
         asynchronous: false,
+        kept: false,
         body: BodyRef::Inline { size },
     })
 }

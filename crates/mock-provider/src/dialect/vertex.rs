@@ -74,8 +74,7 @@ impl Endpoint for Claude {
                 let verb = if streamed { "streamRawPredict" } else { "rawPredict" };
                 return Err(anthropic::refuse("stream", &format!("with this value use `:{verb}`")));
             }
-            let betas = received.header("anthropic-beta").unwrap_or_default();
-            anthropic::ask(body, anthropic::Place::Vertex, betas)
+            anthropic::ask(body, anthropic::Place::Vertex, anthropic::Headers::of(received))
         };
         Ok(Understood { model: Cow::Borrowed(received.captured(2)), ask: Box::new(ask) })
     }

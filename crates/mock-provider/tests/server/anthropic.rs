@@ -305,6 +305,28 @@ async fn what_anthropic_refuses_is_refused() {
 }
 
 #[tokio::test]
+async fn the_newest_version_takes_less() {
+    let mock = Mock::start().await;
+    let cited = json!([{"type": "char_location"}]);
+    let document =
+        json!({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}});
+    for extra in [
+        json!({"temperature": 1.0}),
+        json!({"top_p": 0.5}),
+        json!({"top_k": 5}),
+        json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "citations": cited}]}]}),
+        json!({"messages": [
+            {"role": "user", "content": "a"}, {"role": "assistant", "content": [document]}, {"role": "user", "content": "b"},
+        ]}),
+    ] {
+        let newest = [("x-api-key", "k"), ("anthropic-version", "2026-10-21")];
+        let refused = mock.send(post_with(PATH, &newest, &body(extra.clone()))).await;
+        assert_eq!(refused.status, 400, "{extra}");
+        answer(&mock, extra).await;
+    }
+}
+
+#[tokio::test]
 async fn a_key_and_a_version_are_needed() {
     let mock = Mock::start().await;
     let version = ("anthropic-version", "2023-06-01");
@@ -313,6 +335,8 @@ async fn a_key_and_a_version_are_needed() {
         (vec![version, ("authorization", "Bearer k")], 200),
         (vec![version], 401),
         (vec![version, ("authorization", "Basic k")], 401),
+        (vec![("x-api-key", "k"), ("anthropic-version", "2026-10-21")], 200),
+        (vec![version, ("api-key", "k")], 200),
         (vec![("x-api-key", "k")], 400),
         (vec![("x-api-key", "k"), ("anthropic-version", "2040-01-01")], 400),
     ] {

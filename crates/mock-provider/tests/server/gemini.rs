@@ -158,6 +158,8 @@ async fn json_and_media_are_understood() {
     ]);
     let seen = answer(&mock, "mock", json!({"contents": [{"role": "user", "parts": parts}]})).await;
     assert_eq!(part(&seen, 0)["text"], "mock heard: look [image/png,68B] [file,gs://a/b.pdf]");
+    let snake = json!({"generation_config": {"max_output_tokens": 1}, "system_instruction": {"parts": [{"text": "x"}]}});
+    assert_eq!(part(&answer(&mock, "mock", snake).await, 0)["text"], "mock", "protobuf takes both spellings");
     let counted = send(&mock, "mock", "countTokens", &json!({"contents": body()["contents"]})).await;
     assert_eq!(counted.json()["totalTokens"], 2);
     let mut request = body();

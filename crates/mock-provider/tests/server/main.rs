@@ -14,6 +14,7 @@ mod log;
 mod oauth;
 mod ollama;
 mod responses;
+mod robust;
 mod shapes;
 mod stopping;
 mod structured;

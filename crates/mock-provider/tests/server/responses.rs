@@ -55,7 +55,7 @@ async fn a_response_repeats_the_request_and_has_output() {
     assert_eq!(
         response["usage"],
         json!({
-            "input_tokens": 3, "input_tokens_details": {"cached_tokens": 0},
+            "input_tokens": 3, "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
             "output_tokens": 4, "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 7,
         })
     );

@@ -12,6 +12,7 @@ pub(crate) mod history;
 pub(crate) mod keys;
 pub(crate) mod lint;
 pub(crate) mod models;
+pub(crate) mod providers;
 pub(crate) mod publish;
 pub(crate) mod requests;
 pub(crate) mod route;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::model::{ModelInfo, Models as _, NanoUsd, PicoUsd, estimate};
@@ -18,10 +19,16 @@ use crate::output::{DIM, Output, styled, table};
 use crate::process::register;
 use crate::settings::{MOST_MODELS, Model, Settings};
 
-pub(crate) fn run(models: Models, output: Output, settings: &Settings) -> anyhow::Result<ExitCode> {
+/// Longest price list, in bytes; LiteLLM's has 2 MB.
+const LONGEST: usize = 64 * 1024 * 1024;
+
+/// How long fetching one may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) async fn run(models: Models, output: Output, settings: &Settings) -> anyhow::Result<ExitCode> {
     match models.command {
         None => list(&models.list, output, settings),
-        Some(ModelsCommand::Import(wanted)) => import(&wanted, output),
+        Some(ModelsCommand::Import(wanted)) => import(&wanted, output).await,
     }
 }
 
@@ -80,13 +87,16 @@ fn rate(rate: Option<PicoUsd>) -> String {
     rate.map_or_else(|| "-".to_owned(), |pico| UsdFor::<1_000_000>(pico).dollars().to_string())
 }
 
-fn import(wanted: &ModelsImport, output: Output) -> anyhow::Result<ExitCode> {
-    let text = read(&wanted.file)?;
-    let stem = wanted.file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+async fn import(wanted: &ModelsImport, output: Output) -> anyhow::Result<ExitCode> {
+    let source = wanted.source.as_str();
+    let text = read(source).await?;
+    let path = source.split(['?', '#']).next().unwrap_or(source);
+    let stem =
+        Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let provider = wanted.provider.as_deref();
     let mut imported = import::read(&text, provider.unwrap_or(&stem), provider)
         .map_err(anyhow::Error::msg)
-        .with_context(|| format!("import {}", wanted.file.display()))?;
+        .with_context(|| format!("import {source}"))?;
     for name in &wanted.models {
         if !imported.models.contains_key(name) {
             imported.problems.push((name.clone(), "no such model in the price list".to_owned()));
@@ -98,7 +108,7 @@ fn import(wanted: &ModelsImport, output: Output) -> anyhow::Result<ExitCode> {
     for (name, problem) in &imported.problems {
         output.warn(format_args!("`{name}` is left out: {problem}"));
     }
-    anyhow::ensure!(!imported.models.is_empty(), "no model of {} could be imported", wanted.file.display());
+    anyhow::ensure!(!imported.models.is_empty(), "no model of {source} could be imported");
     if imported.models.len() > MOST_MODELS {
         let count = imported.models.len();
         output.warn(format!("{count} models, but settings take {MOST_MODELS}: name those that you call"));
@@ -119,13 +129,27 @@ fn import(wanted: &ModelsImport, output: Output) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(file: &Path) -> anyhow::Result<String> {
-    if file != Path::new("-") {
-        return std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()));
+async fn read(source: &str) -> anyhow::Result<String> {
+    if source.starts_with("https://") || source.starts_with("http://") {
+        return fetch(source).await.with_context(|| format!("fetch {source}"));
+    }
+    if source != "-" {
+        return std::fs::read_to_string(source).with_context(|| format!("read {source}"));
     }
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).context("read standard input")?;
     Ok(text)
+}
+
+async fn fetch(url: &str) -> anyhow::Result<String> {
+    let client = reqwest::Client::builder().timeout(PATIENCE).build().context("set up an HTTP client")?;
+    let mut answer = client.get(url).send().await?.error_for_status()?;
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await? {
+        body.extend_from_slice(&piece);
+        anyhow::ensure!(body.len() <= LONGEST, "it is longer than {LONGEST} bytes, which no price list is");
+    }
+    String::from_utf8(body).context("it is not UTF-8")
 }
 
 /// Settings with these models.

@@ -202,7 +202,11 @@ pub(crate) fn entry(slug: &str, settings: &settings::Provider, key: &PublicKey) 
     let base_url = settings.base_url.clone().or_else(|| known.as_ref().map(|k| k.base_url.clone()));
     let base_url =
         base_url.with_context(|| format!("provider `{slug}` is not in the catalogue: add its base_url"))?;
-    let base = known.unwrap_or_else(|| catalogue::blank(Format::OpenAi, &base_url));
+    let mut base = known.unwrap_or_else(|| catalogue::blank(Format::OpenAi, &base_url));
+    // Who names a URL means it.
+    if settings.base_url.is_some() {
+        base.at_other_host();
+    }
     let credential =
         settings.api_key.as_ref().map(|secret| secret.expose()).filter(|secret| !secret.is_empty());
     let format = settings.format.unwrap_or(base.format);
@@ -226,12 +230,7 @@ pub(crate) fn entry(slug: &str, settings: &settings::Provider, key: &PublicKey) 
         paths: paths.into_iter().chain(settings.paths.clone()).collect(),
         quirks: if settings.quirks.is_empty() { base.quirks } else { settings.quirks.clone() },
         variants: if settings.variants.is_empty() { base.variants } else { settings.variants.clone() },
-        when: match (&settings.base_url, settings.when.is_empty()) {
-            // Who names a URL means it.
-            (Some(_), true) => Vec::new(),
-            (None, true) => base.when,
-            (_, false) => settings.when.clone(),
-        },
+        when: if settings.when.is_empty() { base.when } else { settings.when.clone() },
         credential: credential.map(|secret| key.seal(secret)).transpose()?,
         concurrency: settings.concurrency.unwrap_or(base.concurrency),
         timeouts: timeouts(settings, base.timeouts),

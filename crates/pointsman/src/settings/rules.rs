@@ -119,9 +119,11 @@ fn limits(rules: &mut Rules, settings: &Settings) {
         &["limits.storage_percent"],
         format!("`limits.storage_percent` has to be from 1 to 100, not {percent}"),
     );
-    for (ttl, key) in
-        [(limits.result_ttl, "limits.result_ttl"), (limits.result_ttl_async, "limits.result_ttl_async")]
-    {
+    for (ttl, key) in [
+        (limits.result_ttl, "limits.result_ttl"),
+        (limits.result_ttl_async, "limits.result_ttl_async"),
+        (limits.responses_ttl, "limits.responses_ttl"),
+    ] {
         let message = format!("`{key}` has to be `1s` or more: the broker counts in seconds");
         rules.check(ttl >= Duration::from_secs(1), &[key], message);
     }
@@ -175,6 +177,11 @@ fn provider(rules: &mut Rules, slug: &str, entry: &Provider) {
             let message =
                 format!("`{slug}` is not in the catalogue: add its base_url ({})", suggestion(slug, &known));
             rules.check(catalogue::find(slug).is_some(), &[&key("base_url")], message);
+            if let Some(words) = catalogue::retired(slug) {
+                let message =
+                    format!("`{slug}` is there no more: {words}; add the base_url of who answers instead");
+                rules.check(false, &[&key("base_url")], message);
+            }
         }
     }
     if let Some(name) = &entry.auth_header {

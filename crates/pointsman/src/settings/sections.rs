@@ -204,6 +204,9 @@ pub struct Limits {
     /// How long an outcome is kept that nobody waited for.
     #[serde(with = "units::duration")]
     pub result_ttl_async: Duration,
+    /// How long a response is kept that can be looked at and continued.
+    #[serde(with = "units::duration")]
+    pub responses_ttl: Duration,
 }
 
 impl Default for Limits {
@@ -215,6 +218,7 @@ impl Default for Limits {
             storage_percent: 70,
             result_ttl: minutes(15),
             result_ttl_async: hours(24),
+            responses_ttl: hours(30 * 24),
         }
     }
 }

@@ -27,12 +27,12 @@ pub(super) fn event(error: &ProviderError, provider: &str) -> Vec<u8> {
 
 fn document(error: &ProviderError, status: u16, provider: &str) -> Value {
     let ProviderError { message, kind, code, param, request_id, status: _ } = error;
-    let known = kind.as_deref().filter(|kind| status_of(kind).is_some());
+    let family = family(kind.as_deref(), status);
     let mut inner = Map::new();
-    inner.insert("type".to_owned(), known.unwrap_or_else(|| anthropic_type(status)).into());
+    inner.insert("type".to_owned(), family.into());
     inner.insert("message".to_owned(), format!("{provider} error: {message}").into());
-    if let (Some(kind), None) = (kind, known) {
-        inner.insert("provider_type".to_owned(), kind.as_str().into());
+    if let Some(kind) = kind.as_deref().filter(|kind| *kind != family) {
+        inner.insert("provider_type".to_owned(), kind.into());
     }
     if let Some(code) = code {
         inner.insert("code".to_owned(), code.as_str().into());
@@ -41,6 +41,32 @@ fn document(error: &ProviderError, status: u16, provider: &str) -> Value {
         inner.insert("param".to_owned(), param.as_str().into());
     }
     json!({ "type": "error", "error": inner, "request_id": request_id })
+}
+
+/// The provider's own family if Anthropic has it. Others use the two that fit everything where the status says more.
+fn family(kind: Option<&str>, status: u16) -> &str {
+    let known = kind.filter(|kind| status_of(kind).is_some());
+    let of_status = anthropic_type(status);
+    let says_more = status_of(of_status) == Some(status);
+    match known {
+        Some("invalid_request_error" | "api_error") if says_more => of_status,
+        Some(known) => known,
+        None => of_status,
+    }
+}
+
+/// The body for an error of a provider that speaks this shape: the provider's name comes in front of its words, the
+/// rest stays as it is.
+pub fn forward_error(body: &[u8], status: u16, provider: &str) -> Vec<u8> {
+    let mut document = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let of_this_shape = document["type"] == "error" && document["error"]["type"].is_string();
+    match document.pointer_mut("/error/message") {
+        Some(Value::String(words)) if of_this_shape => {
+            *words = format!("{provider} error: {words}");
+            document.to_string().into_bytes()
+        }
+        _ => write_error(&read_error(body), status, provider),
+    }
 }
 
 /// Reads an error answer, Anthropic's or one of the shapes that gateways and clouds in front of it use.
@@ -120,6 +146,33 @@ mod tests {
             },
         });
         assert_eq!(value(write_error(&error, 429, "groq")), written);
+    }
+
+    #[test]
+    fn the_status_says_more_than_a_family_for_everything() {
+        for (kind, status, expected) in [
+            ("invalid_request_error", 413, "request_too_large"),
+            ("invalid_request_error", 422, "invalid_request_error"),
+            ("api_error", 529, "overloaded_error"),
+            ("rate_limit_error", 400, "rate_limit_error"),
+        ] {
+            let error = ProviderError { kind: Some(kind.into()), ..ProviderError::default() };
+            let written = value(write_error(&error, status, "groq"));
+            assert_eq!(written["error"]["type"], expected, "{kind} {status}");
+            assert_eq!(written["error"].get("provider_type").is_some(), kind != expected, "{kind} {status}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_this_shape_keeps_what_it_has() {
+        let body = br#"{"type":"error","error":{"type":"not_found_error","message":"gone","details":{"error_code":"thread_not_found","unsupported":["a"]}},"request_id":"r"}"#;
+        let mut expected: Value = serde_json::from_slice(body).unwrap();
+        expected["error"]["message"] = "anthropic error: gone".into();
+        assert_eq!(value(forward_error(body, 404, "anthropic")), expected);
+        for other in [&br#"{"error":{"message":"no"}}"#[..], br#"{"type":"error"}"#, b"<html>", b"[]", b""] {
+            let written = write_error(&read_error(other), 502, "anthropic");
+            assert_eq!(forward_error(other, 502, "anthropic"), written);
+        }
     }
 
     #[test]

@@ -17,6 +17,6 @@ mod tests;
 
 pub use answer::{Reader, Writer, read_answer, write_answer};
 pub use count::{read_count, read_count_request, write_count};
-pub use error::{read_error, write_error};
+pub use error::{forward_error, read_error, write_error};
 pub use observe::{Observer, observer, told};
 pub use request::{read_request, write_request};

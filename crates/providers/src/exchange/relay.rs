@@ -1,6 +1,6 @@
 //! A provider's stream, made into the caller's piece by piece.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use domain::{ApiError, Operation};
 use memchr::memmem;
 
@@ -43,6 +43,7 @@ impl Relay {
             told: Told::default(),
             done: false,
             finish_reason: false,
+            failure: None,
         };
         Self { operation, way: Way::Forward(forward) }
     }
@@ -52,7 +53,7 @@ impl Relay {
         reader: Box<dyn ReadEvents>,
         writer: Box<dyn WriteEvents>,
     ) -> Self {
-        let translate = Translate { reader, writer, told: Told::default(), done: false };
+        let translate = Translate { reader, writer, told: Told::default(), held: Vec::new(), done: false };
         Self { operation, way: Way::Translate(translate) }
     }
 
@@ -113,12 +114,16 @@ impl Relay {
         }
     }
 
-    /// Tells the caller in his dialect what the provider said went wrong, where the stream is translated.
+    /// Tells the caller in his dialect what the provider said went wrong: in its own words, where it is the same.
     pub fn tell(&mut self, error: &ProviderError, out: &mut BytesMut) {
-        if let Way::Translate(translate) = &mut self.way {
-            let mut bytes = Vec::new();
-            translate.writer.write(&Event::Error(error.clone()), &mut bytes);
-            out.extend_from_slice(&bytes);
+        match &mut self.way {
+            Way::Translate(translate) => {
+                let mut bytes = Vec::new();
+                translate.write(Event::Error(error.clone()), &mut bytes);
+                out.extend_from_slice(&bytes);
+            }
+            Way::Forward(forward) => out.extend(forward.failure.take()),
+            Way::Raw => {}
         }
     }
 }
@@ -131,6 +136,8 @@ struct Forward {
     told: Told,
     done: bool,
     finish_reason: bool,
+    /// The event that says what went wrong. It is not passed on before it is known that nobody else answers.
+    failure: Option<Bytes>,
 }
 
 impl Forward {
@@ -151,6 +158,7 @@ impl Forward {
                 StreamEvent::DoneWithUsage(told) => (self.told, self.done) = (told, true),
                 StreamEvent::Error(code) => {
                     let error = ProviderError { code: Some(code), ..ProviderError::default() };
+                    self.failure = Some(event);
                     return Err(Stopped::Provider(Box::new(error)));
                 }
                 StreamEvent::Malformed(place) => {
@@ -172,6 +180,8 @@ struct Translate {
     reader: Box<dyn ReadEvents>,
     writer: Box<dyn WriteEvents>,
     told: Told,
+    /// What comes before an answer's first part. As long as the caller has seen nothing, another provider can answer.
+    held: Vec<Event>,
     done: bool,
 }
 
@@ -197,24 +207,31 @@ impl Translate {
         let mut bytes = Vec::new();
         let mut error = None;
         for event in events {
-            match event {
-                Event::Start(start) => {
-                    self.told.model.clone_from(&start.model);
-                    self.writer.write(&Event::Start(start), &mut bytes);
-                    continue;
-                }
-                Event::Usage(usage) => self.told.usage = Some(usage),
+            match &event {
+                Event::Start(start) => self.told.model.clone_from(&start.model),
+                Event::Usage(usage) => self.told.usage = Some(*usage),
                 Event::End => self.done = true,
                 Event::Error(err) => {
-                    error = Some(err);
+                    error = Some(err.clone());
                     break;
                 }
                 _ => {}
             }
-            self.writer.write(&event, &mut bytes);
+            match event {
+                // The caller has seen something if nothing is held.
+                event @ Event::Start(_) => self.held.push(event),
+                event @ (Event::Usage(_) | Event::Extra(_)) if !self.held.is_empty() => self.held.push(event),
+                event => self.write(event, &mut bytes),
+            }
         }
         out.extend_from_slice(&bytes);
         error.map_or(Ok(()), |error| Err(Stopped::Provider(Box::new(error))))
+    }
+
+    fn write(&mut self, event: Event, bytes: &mut Vec<u8>) {
+        for event in self.held.drain(..).chain([event]) {
+            self.writer.write(&event, bytes);
+        }
     }
 }
 
@@ -230,7 +247,8 @@ mod tests {
     use domain::Usage;
 
     use super::*;
-    use crate::responses;
+    use crate::chat::About;
+    use crate::{responses, translation};
 
     fn relay() -> Relay {
         Relay::forward(Operation::Responses, Box::new(responses::observer()), true)
@@ -253,6 +271,55 @@ mod tests {
         assert_eq!(relay.told(), Told { model: Some("m".into()), usage: Some(usage) });
         assert_eq!(relay.end(&mut out), Ok(()));
         assert_eq!(&out[..], [CREATED, last].concat());
+    }
+
+    #[test]
+    fn what_comes_before_an_error_at_once_is_held_back() {
+        let translated = || {
+            let about = About {
+                provider: "anthropic",
+                model: "claude",
+                id: "id-1",
+                now: 0,
+                strict: true,
+                include_usage: false,
+            };
+            let reader = Box::new(crate::anthropic::Reader::default());
+            Relay::translate(Operation::Chat, reader, Box::new(crate::openai::Writer::new(&about)))
+        };
+        let start = b"event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\
+            \"model\":\"claude\",\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n";
+        let error = b"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\
+            \"message\":\"Overloaded\"}}\n\n";
+        let (mut relay, mut out) = (translated(), BytesMut::new());
+        relay.push(start, &mut out).unwrap();
+        let Err(Stopped::Provider(said)) = relay.push(error, &mut out) else { panic!("it goes on") };
+        assert!(out.is_empty(), "{out:?}");
+        assert_eq!((said.status, said.message.as_str()), (Some(529), "Overloaded"));
+        relay.tell(&said, &mut out);
+        let told = std::str::from_utf8(&out).unwrap();
+        assert!(told.contains("msg_1") && told.contains("anthropic error: Overloaded"), "{told}");
+
+        let (mut relay, mut out) = (translated(), BytesMut::new());
+        relay.push(start, &mut out).unwrap();
+        let block = b"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\
+            \"content_block\":{\"type\":\"text\",\"text\":\"Hi\"}}\n\n";
+        relay.push(block, &mut out).unwrap();
+        let told = std::str::from_utf8(&out).unwrap();
+        assert!(told.contains("\"role\":\"assistant\"") && told.contains("Hi"), "{told}");
+    }
+
+    #[test]
+    fn a_providers_error_event_is_passed_on_when_it_is_told() {
+        let observer = translation::dialect(Operation::Messages).map(|dialect| (dialect.observer)());
+        let mut relay = Relay::forward(Operation::Messages, observer.unwrap(), true);
+        let event = b"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\
+            \"message\":\"Overloaded\",\"details\":null}}\n\n";
+        let mut out = BytesMut::new();
+        let Err(Stopped::Provider(error)) = relay.push(event, &mut out) else { panic!("it goes on") };
+        assert!(out.is_empty(), "{out:?}");
+        relay.tell(&error, &mut out);
+        assert_eq!(&out[..], event);
     }
 
     #[test]

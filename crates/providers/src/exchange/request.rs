@@ -12,7 +12,7 @@ use super::Exchange;
 use crate::chat::{Target, Written};
 use crate::fields::listed;
 use crate::translation::{self, Translation};
-use crate::{anthropic, embeddings, openai, rerank};
+use crate::{anthropic, embeddings, openai, rerank, responses};
 
 /// What is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,11 +55,18 @@ impl Exchange<'_> {
         {
             return Ok(Outgoing { body: body.clone(), content_type: None, dropped: Vec::new() });
         }
+        let own = (self.operation == Operation::Responses).then(|| responses::without_foreign_items(body));
+        let (body, foreign) = match own.flatten() {
+            Some(written) => (&Bytes::from(written.body), written.dropped),
+            None => (body, Vec::new()),
+        };
         let asks_for_usage = self.stream
             && matches!(self.operation, Operation::Chat | Operation::Completions)
             && !self.quirks.no_stream_options;
         let plain = self.quirks.is_empty() && self.model.is_none();
-        let (changes, dropped) = if plain { (None, Vec::new()) } else { self.adapted(body, &self.changes) };
+        let (changes, mut dropped) =
+            if plain { (None, Vec::new()) } else { self.adapted(body, &self.changes) };
+        dropped.splice(..0, foreign);
         let changes = changes.as_ref().map_or(self.changes, Adapted::changes);
         let body = openai::request_body(body, &changes, asks_for_usage).map_err(|err| not_json(&err))?;
         Ok(Outgoing { body, content_type: None, dropped })
@@ -192,6 +199,10 @@ impl Exchange<'_> {
         for name in &quirks.in_url {
             adapted.drop(name);
         }
+        if quirks.no_stream_options {
+            // Such a provider tells the usage without being asked.
+            adapted.drop("stream_options");
+        }
         adapted.overrides.extend(quirks.set.clone());
         (adapted, dropped)
     }
@@ -233,5 +244,46 @@ pub(super) fn repeated<'b>(exchange: &Exchange<'_>, body: &'b Bytes) -> Cow<'b, 
     match openai::request_body(body, &exchange.changes, false) {
         Ok(changed) => Cow::Owned(changed.to_vec()),
         Err(_) => Cow::Borrowed(body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::config::Unsupported;
+    use domain::registry::{Format, Quirks};
+    use serde_json::json;
+
+    use super::*;
+    use crate::chat::About;
+
+    #[test]
+    fn a_provider_of_the_responses_dialect_does_not_get_the_thoughts_of_others() {
+        let (none, quirks) = (Map::new(), Quirks::default());
+        let about =
+            About { provider: "openai", model: "m", id: "1", now: 0, strict: true, include_usage: true };
+        let exchange = Exchange {
+            operation: Operation::Responses,
+            asked: Operation::Responses,
+            format: Format::OpenAi,
+            quirks: &quirks,
+            changes: Changes { defaults: &none, overrides: &none, drops: &[] },
+            options: &none,
+            model: None,
+            unsupported: Unsupported::Drop,
+            content_type: None,
+            stream: false,
+            about,
+        };
+        let thoughts = json!({ "type": "reasoning", "summary": [], "encrypted_content": "thinking:S" });
+        let body = json!({ "model": "m", "input": [thoughts, { "role": "user", "content": "a" }] });
+        let body = Bytes::from(body.to_string());
+        let sent = exchange.request(&body, None).unwrap();
+        assert_eq!(sent.dropped, ["input[0]"]);
+        let sent: Value = serde_json::from_slice(&sent.body).unwrap();
+        assert_eq!(sent["input"], json!([{ "role": "user", "content": "a" }]));
+        let own = Bytes::from_static(br#"{"model":"m","input":"a"}"#);
+        assert_eq!(exchange.request(&own, None).unwrap().body, own);
+        let rejecting = Exchange { unsupported: Unsupported::Reject, ..exchange };
+        assert!(rejecting.request(&body, None).unwrap_err().message.contains("`input[0]`"));
     }
 }

@@ -86,16 +86,21 @@ fn every_large_provider_has_models_that_chat() {
         "bedrock",
         "cerebras",
         "cohere",
+        "dashscope",
         "deepseek",
         "fireworks-ai",
         "google",
         "groq",
+        "minimax",
         "mistral-ai",
+        "moonshot-intl",
         "openai",
         "perplexity-ai",
         "sambanova",
         "together-ai",
+        "vertex-ai",
         "x-ai",
+        "z-ai",
     ] {
         assert!(providers.contains(slug), "{slug}");
     }

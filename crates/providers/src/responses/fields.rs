@@ -33,9 +33,14 @@ impl Fields {
         self.map.get(name).is_some_and(|value| !value.is_null())
     }
 
+    /// A text, without taking it.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.map.get(name).and_then(Value::as_str)
+    }
+
     /// The `type`, without taking it.
     pub(super) fn kind(&self) -> Option<&str> {
-        self.map.get("type").and_then(Value::as_str)
+        self.text("type")
     }
 
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {

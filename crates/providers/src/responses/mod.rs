@@ -25,6 +25,8 @@ pub use answer::write_answer;
 pub use error::{own_error, write_error};
 pub use object::{Stage, request_id, response_id, write_stage};
 pub use observe::{Observer, observer, told};
-pub use request::read_request;
+pub use request::{previous_not_found, read_request};
 pub use stream::Writer;
-pub use turns::{Page, Turn, continued, input_items, previous, without_foreign_items};
+pub use turns::{
+    Page, Turn, continued, has_output, input_items, object_of, to_send, with_id, without_foreign_items,
+};

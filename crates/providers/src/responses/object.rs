@@ -152,9 +152,12 @@ impl Object {
             "output": output,
             "service_tier": tier,
             "usage": usage.map(|usage| self.usage(usage)),
-            "provider": self.provider,
         });
         let Value::Object(mut object) = object else { return String::new() };
+        // Nobody has been chosen for what still waits.
+        if !self.provider.is_empty() {
+            object.insert("provider".to_owned(), Value::from(self.provider.as_str()));
+        }
         if !self.strict {
             for (name, value) in extra {
                 if !object.contains_key(name) && !echo::repeats(name) {

@@ -70,12 +70,24 @@ fn refuse_what_is_stored(fields: &Fields) -> Result<(), ApiError> {
             "names a conversation that is stored at OpenAI: send the earlier items in `input`, or continue with \
              `previous_response_id`",
         ),
-        ("previous_response_id", "is of no stored response: send the earlier items in `input`"),
     ];
+    if let Some(previous) = fields.text("previous_response_id") {
+        return Err(previous_not_found(previous));
+    }
     match refusals.into_iter().find(|(name, _)| fields.has(name)) {
         Some((name, wrong)) => Err(unsupported(name, wrong)),
         None => Ok(()),
     }
+}
+
+/// The error for a response that is not kept here. The first sentence and the code are OpenAI's.
+pub fn previous_not_found(id: &str) -> ApiError {
+    let id: String = id.chars().take(100).collect();
+    let message = format!(
+        "Previous response with id '{id}' not found. It is kept here no longer, or it is kept by a provider that is \
+         not the one asked now: send the earlier items in `input`, or ask that provider"
+    );
+    ApiError::bad_request("previous_response_id", "previous_response_not_found", message)
 }
 
 fn read_turns(fields: &mut Fields, request: &mut Request) -> Result<(), ApiError> {

@@ -1,6 +1,6 @@
 //! Conversations that go on by `previous_response_id`, and what was asked of a stored response.
 
-use domain::ApiError;
+use domain::{ApiError, Conversation};
 use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -11,8 +11,13 @@ use super::input::NATIVE;
 use super::raw::RawFields;
 use super::seal::Seal;
 use crate::chat::Written;
+use crate::sse::{self, Events};
 
 const PREVIOUS: &str = "previous_response_id";
+const BACKGROUND: &str = "background";
+
+/// Events that end a stream and tell the whole response, as they are written.
+const LAST_EVENTS: [&str; 3] = ["\"response.completed\"", "\"response.incomplete\"", "\"response.failed\""];
 
 /// A request and its answer, as they were stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,14 +28,9 @@ pub struct Turn {
     pub output: Vec<u8>,
 }
 
-/// The response that a request continues. Bodies without one are not parsed.
-pub fn previous(body: &[u8]) -> Option<String> {
-    memmem::find(body, b"\"previous_response_id\"")?;
-    serde_json::from_slice::<RawFields<'_>>(body).ok()?.read(PREVIOUS)
-}
-
 /// The body with the items of the earlier turns, oldest first, in front of its own. Only items are carried over:
-/// instructions and all other fields hold for the turn that they came with.
+/// instructions and all other fields hold for the turn that they came with. `previous_response_id` stays, because the
+/// answer repeats it; [`to_send`] is what a provider gets.
 ///
 /// Source: `instructions` and `previous_response_id` in OpenAI's API reference.
 pub fn continued(body: &[u8], earlier: &[Turn]) -> Result<Vec<u8>, ApiError> {
@@ -44,13 +44,74 @@ pub fn continued(body: &[u8], earlier: &[Turn]) -> Result<Vec<u8>, ApiError> {
     let own = fields.iter().rev().find(|(name, _)| name == "input").map(|(_, value)| *value);
     items.extend(texts(own)?);
     let mut out = Vec::with_capacity(body.len() + items.iter().map(String::len).sum::<usize>());
-    let kept = fields.iter().filter(|(name, _)| name != PREVIOUS && name != "input");
-    for (name, value) in kept {
+    for (name, value) in fields.iter().filter(|(name, _)| name != "input") {
         put(&mut out, name, value.get());
     }
     put(&mut out, "input", &format!("[{}]", items.join(",")));
     out.push(b'}');
     Ok(out)
+}
+
+/// A body without the fields that say what we do ourselves: continue a response that is kept here, and answer in the
+/// background. None: it stays as it is.
+pub fn to_send(body: &[u8], conversation: &Conversation) -> Option<Vec<u8>> {
+    let ours = [(PREVIOUS, conversation.expanded), (BACKGROUND, conversation.background)];
+    let names: Vec<&str> = ours.into_iter().filter(|(_, is_ours)| *is_ours).map(|(name, _)| name).collect();
+    if names.is_empty() { None } else { without(body, &names) }
+}
+
+fn without(body: &[u8], names: &[&str]) -> Option<Vec<u8>> {
+    let RawFields(fields) = serde_json::from_slice(body).ok()?;
+    let mut out = Vec::with_capacity(body.len());
+    for (name, value) in fields.iter().filter(|(name, _)| !names.contains(&name.as_str())) {
+        put(&mut out, name, value.get());
+    }
+    if out.is_empty() {
+        out.push(b'{');
+    }
+    out.push(b'}');
+    Some(out)
+}
+
+/// The response object that an answer's body holds: the body itself, or what the last event of a stream tells. None:
+/// the answer broke off before.
+pub fn object_of(body: &[u8]) -> Option<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Event<'a> {
+        #[serde(borrow)]
+        response: &'a RawValue,
+    }
+    if body.trim_ascii_start().starts_with(b"{") {
+        return Some(body.to_vec());
+    }
+    let mut events = Events::default();
+    events.push(body);
+    let mut last = None;
+    while let Some(event) = events.take() {
+        if LAST_EVENTS.iter().any(|name| memmem::find(&event, name.as_bytes()).is_some()) {
+            last = sse::data(&event).map(<[u8]>::to_vec).or(last);
+        }
+    }
+    let event: Event<'_> = serde_json::from_slice(last.as_ref()?).ok()?;
+    Some(event.response.get().as_bytes().to_vec())
+}
+
+/// Whether an object is a response with a list of items, and no error.
+pub fn has_output(object: &[u8]) -> bool {
+    let fields: Option<RawFields<'_>> = serde_json::from_slice(object).ok();
+    fields.and_then(|fields| fields.get("output")).is_some_and(|output| output.get().starts_with('['))
+}
+
+/// A response object under another id.
+pub fn with_id(object: &[u8], id: &str) -> Vec<u8> {
+    let Some(rest) = without(object, &["id"]) else { return object.to_vec() };
+    let mut out = Vec::with_capacity(rest.len() + id.len() + 8);
+    put(&mut out, "id", &Value::from(id).to_string());
+    if rest.len() > 2 {
+        out.push(b',');
+    }
+    out.extend_from_slice(&rest[1..]);
+    out
 }
 
 /// A body without the reasoning and the blocks of other providers, whose seals OpenAI would refuse: for providers that

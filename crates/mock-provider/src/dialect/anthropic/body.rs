@@ -3,9 +3,9 @@
 use domain::ApiError;
 use serde_json::{Map, Value};
 
-use super::history::{self, Counter};
+use super::history::{self, Counter, Rules};
 use super::known::{BODY, COUNT, FORMAT, TOOL};
-use super::{MessagesVoice, refuse};
+use super::{Headers, MessagesVoice, NEWEST, refuse};
 use crate::chat::{Chat, Choice, Tool};
 use crate::endpoint::Asked;
 use crate::sample::dangling_ref;
@@ -27,22 +27,29 @@ const BETAS: &[(&str, &str)] = &[
     ("output_format", "structured-outputs-"),
     ("mcp_servers", "mcp-client-"),
     ("context_management", "context-management-"),
+    ("thread", "message-threads-"),
 ];
 
+/// Fields that the newest version of the API no longer has.
+/// Source: platform.claude.com/docs/en/api/migration-2026-10-21.
+const SAMPLING: [&str; 3] = ["temperature", "top_p", "top_k"];
+/// What a thread is answered with that is not there any more.
+pub(super) const THREAD_NOT_FOUND: &str = "thread_not_found";
+
 /// Reads a body of `POST /v1/messages`.
-pub(crate) fn ask<'r>(body: Value, place: Place, betas: &str) -> Result<Asked<'r>, ApiError> {
-    let (chat, hidden) = chat(body, place, betas)?;
+pub(crate) fn ask<'r>(body: Value, place: Place, headers: Headers<'_>) -> Result<Asked<'r>, ApiError> {
+    let (chat, hidden) = chat(body, place, headers)?;
     Ok(Asked::chat(chat, move || Box::new(MessagesVoice { hidden })))
 }
 
 /// Reads a body whose stream is asked for in the address.
-pub(crate) fn chat(body: Value, place: Place, betas: &str) -> Result<(Chat, bool), ApiError> {
-    let body = known(body, place, betas, &BODY)?;
+pub(crate) fn chat(body: Value, place: Place, headers: Headers<'_>) -> Result<(Chat, bool), ApiError> {
+    let (body, newest) = known(body, place, headers, &BODY)?;
     let thinking = body["thinking"]["type"].as_str().is_some_and(|kind| kind != "disabled");
     let (tools, choice, single_call) = tools(&body)?;
     budget(&body, thinking, &choice)?;
     let mut counter = Counter::default();
-    let heard = heard(&body, thinking, &mut counter)?;
+    let heard = heard(&body, Rules { thinking, newest }, &mut counter)?;
     let stop = body["stop_sequences"].as_array().into_iter().flatten();
     let chat = Chat {
         heard: heard.text,
@@ -63,39 +70,59 @@ pub(crate) fn chat(body: Value, place: Place, betas: &str) -> Result<(Chat, bool
 }
 
 /// Counts the words of a body of `POST /v1/messages/count_tokens`.
-pub(super) fn count(body: Value, betas: &str) -> Result<u64, ApiError> {
-    let body = known(body, Place::Own, betas, &COUNT)?;
+pub(super) fn count(body: Value, headers: Headers<'_>) -> Result<u64, ApiError> {
+    let (body, newest) = known(body, Place::Own, headers, &COUNT)?;
     tools(&body)?;
     let mut counter = Counter::default();
-    heard(&body, false, &mut counter)?;
+    heard(&body, Rules { thinking: false, newest }, &mut counter)?;
     Ok(counter.words)
 }
 
-/// Takes away what the place and the betas add, and looks whether the rest is known.
-fn known(mut body: Value, place: Place, betas: &str, kind: &Kind) -> Result<Value, ApiError> {
+/// Takes away what the place and the betas add, and looks whether the rest is known. Says whether the newest version
+/// of the API is asked for.
+fn known(
+    mut body: Value,
+    place: Place,
+    headers: Headers<'_>,
+    kind: &Kind,
+) -> Result<(Value, bool), ApiError> {
     let fields = body.as_object_mut().ok_or_else(|| refuse("body", "Input should be an object"))?;
-    let version = match place {
+    let own = match place {
         Place::Own => None,
         Place::Vertex => Some("vertex-2023-10-16"),
         Place::Bedrock => Some("bedrock-2023-05-31"),
     };
-    if let Some(version) = version {
-        if fields.remove("anthropic_version").is_none_or(|given| given != version) {
-            return Err(refuse("anthropic_version", &format!("Input should be '{version}'")));
+    let mut betas = headers.betas.to_owned();
+    let version = match own {
+        Some(own) => {
+            let given = fields.remove("anthropic_version");
+            let given = given.as_ref().and_then(Value::as_str).filter(|given| [own, NEWEST].contains(given));
+            let what = || format!("Input should be '{own}' or '{NEWEST}'");
+            let given = given.ok_or_else(|| refuse("anthropic_version", &what()))?.to_owned();
+            let named = fields.remove("anthropic_beta").unwrap_or_default();
+            for name in named.as_array().into_iter().flatten().filter_map(Value::as_str) {
+                betas = format!("{betas},{name}");
+            }
+            given
         }
-        fields.remove("anthropic_beta");
-    } else {
-        fields.remove("model");
-    }
+        None => {
+            fields.remove("model");
+            headers.version.to_owned()
+        }
+    };
     if place == Place::Bedrock && fields.contains_key("stream") {
         return Err(refuse("stream", "Extra inputs are not permitted"));
     }
-    let beta = beta_fields(fields, betas)?;
+    let newest = version == NEWEST;
+    if let Some(name) = SAMPLING.iter().find(|name| newest && fields.contains_key(**name)) {
+        return Err(refuse(name, "Extra inputs are not permitted"));
+    }
+    let beta = beta_fields(fields, &betas)?;
     kind.check(&body).map_err(|mistake| in_anthropics_words(&mistake))?;
     for (name, value) in beta {
         body[name] = value;
     }
-    Ok(body)
+    Ok((body, newest))
 }
 
 fn beta_fields(fields: &mut Map<String, Value>, betas: &str) -> Result<Vec<(&'static str, Value)>, ApiError> {
@@ -105,6 +132,12 @@ fn beta_fields(fields: &mut Map<String, Value>, betas: &str) -> Result<Vec<(&'st
         if let Some(value) = enabled.then(|| fields.remove(*name)).flatten() {
             found.push((*name, value));
         }
+    }
+    // Threads may be forgotten at any time, and this one is always.
+    // Source: platform.claude.com/docs/en/build-with-claude/message-threads.
+    if found.iter().any(|(name, thread)| *name == "thread" && thread["type"] == "continue") {
+        let message = "thread.previous_message_id: no thread was found; send the whole conversation";
+        return Err(ApiError::new(404, THREAD_NOT_FOUND, message));
     }
     match found.iter().find(|(name, _)| *name == "output_format") {
         Some((_, format)) if !format.is_null() => {
@@ -198,7 +231,7 @@ fn budget(body: &Value, thinking: bool, choice: &Choice) -> Result<(), ApiError>
 }
 
 /// Tools, system and messages are counted in the order in which they are cached.
-fn heard(body: &Value, thinking: bool, counter: &mut Counter) -> Result<history::Heard, ApiError> {
+fn heard(body: &Value, rules: Rules, counter: &mut Counter) -> Result<history::Heard, ApiError> {
     for tool in body["tools"].as_array().into_iter().flatten() {
         counter.text("", tool)?;
     }
@@ -210,7 +243,7 @@ fn heard(body: &Value, thinking: bool, counter: &mut Counter) -> Result<history:
         }
         system => counter.text(system.as_str().unwrap_or_default(), &Value::Null)?,
     }
-    let heard = history::read(&body["messages"], thinking, counter)?;
+    let heard = history::read(&body["messages"], rules, counter)?;
     if heard.uses_tools && body["tools"].as_array().is_none_or(Vec::is_empty) {
         return Err(refuse("tools", "must be defined when messages have `tool_use` or `tool_result` blocks"));
     }

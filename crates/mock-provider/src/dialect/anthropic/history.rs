@@ -36,6 +36,15 @@ impl Counter {
     }
 }
 
+/// What is expected of the messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// Thoughts come first where calls were answered.
+    pub(super) thinking: bool,
+    /// The newest version of the API takes no documents of the assistant's and no citations of the user's.
+    pub(super) newest: bool,
+}
+
 /// What the answer is about.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Heard {
@@ -58,7 +67,7 @@ enum Block<'b> {
 }
 
 /// Reads the messages.
-pub(super) fn read(messages: &Value, thinks: bool, counter: &mut Counter) -> Result<Heard, ApiError> {
+pub(super) fn read(messages: &Value, rules: Rules, counter: &mut Counter) -> Result<Heard, ApiError> {
     let messages = messages.as_array().map(Vec::as_slice).unwrap_or_default();
     if messages.is_empty() {
         return Err(refuse("messages", "at least one message is required"));
@@ -77,7 +86,7 @@ pub(super) fn read(messages: &Value, thinks: bool, counter: &mut Counter) -> Res
             let place = format!("messages.{at}.content.{number}");
             let (text, holder) = match block {
                 Block::Plain(text) => ((*text).to_owned(), &Value::Null),
-                Block::Typed(block) => (self::block(&place, turn.role, block)?, *block),
+                Block::Typed(block) => (self::block(&place, turn.role, block, rules.newest)?, *block),
             };
             counter.text(&text, holder)?;
             words.push(text);
@@ -92,7 +101,7 @@ pub(super) fn read(messages: &Value, thinks: bool, counter: &mut Counter) -> Res
     if let Some(id) = open.first() {
         return Err(unanswered(messages.len() - 1, id));
     }
-    if thinks {
+    if rules.thinking {
         thought_first(&turns)?;
     }
     Ok(heard)
@@ -207,18 +216,22 @@ fn is(block: &Block<'_>, types: &[&str]) -> bool {
 }
 
 /// The words of a block, or a word for what was shown.
-fn block(place: &str, role: &str, block: &Value) -> Result<String, ApiError> {
+fn block(place: &str, role: &str, block: &Value, newest: bool) -> Result<String, ApiError> {
     let kind = block["type"].as_str().unwrap_or_default();
     let text = |field: &str| block[field].as_str().unwrap_or_default().to_owned();
-    let allowed: &[&str] = match role {
-        "user" => &["text", "image", "document", "search_result", "tool_result", "container_upload"],
-        "system" => &["text"],
-        _ => &[],
+    let users = ["image", "document", "search_result", "tool_result", "container_upload"].contains(&kind);
+    let allowed = match role {
+        "user" => users || kind == "text",
+        "system" => kind == "text",
+        _ => !users || (kind == "document" && !newest),
     };
-    let users_only =
-        ["image", "document", "search_result", "tool_result", "container_upload"].contains(&kind);
-    if if role == "assistant" { users_only } else { !allowed.contains(&kind) } {
+    if !allowed {
         return Err(refuse(place, &format!("`{kind}` blocks are not permitted in {role} messages")));
+    }
+    let parts = block["content"].as_array().into_iter().flatten().chain(std::iter::once(block));
+    let cites = |part: &Value| part["citations"].as_array().is_some_and(|list| !list.is_empty());
+    if newest && role == "user" && parts.into_iter().any(cites) {
+        return Err(refuse(place, "`citations` are not permitted in user messages"));
     }
     match kind {
         "text" => Ok(text("text")),

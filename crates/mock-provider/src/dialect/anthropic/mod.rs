@@ -15,9 +15,37 @@ use crate::endpoint::{Asked, Endpoint, Manner, Received, Understood};
 use crate::stream::Made;
 use crate::text;
 
+use self::body::THREAD_NOT_FOUND;
 pub(crate) use self::body::{Place, ask, chat};
 use self::known::error_type;
 pub(crate) use self::voice::MessagesVoice;
+
+/// Versions of the API, the newest last.
+/// Source: platform.claude.com/docs/en/api/versioning.
+const VERSIONS: [&str; 3] = ["2023-01-01", "2023-06-01", NEWEST];
+const NEWEST: &str = "2026-10-21";
+
+/// What the headers of a request say about its body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Headers<'h> {
+    betas: &'h str,
+    version: &'h str,
+}
+
+impl<'h> Headers<'h> {
+    /// Reads them.
+    pub(crate) fn of(received: &'h Received<'_>) -> Self {
+        Self {
+            betas: received.header("anthropic-beta").unwrap_or_default(),
+            version: received.header("anthropic-version").unwrap_or_default(),
+        }
+    }
+
+    /// Of a place that says all this in the body.
+    pub(crate) fn none() -> Self {
+        Self { betas: "", version: "" }
+    }
+}
 
 /// `POST /v1/messages`.
 pub(crate) struct Messages;
@@ -52,8 +80,10 @@ impl Endpoint for Messages {
     fn read<'r>(&'r self, received: &'r Received<'r>) -> Result<Understood<'r>, ApiError> {
         let body = received.json()?;
         let model = model(&body)?;
-        let betas = received.header("anthropic-beta").unwrap_or_default();
-        Ok(Understood { model: model.into(), ask: Box::new(move || ask(body, Place::Own, betas)) })
+        Ok(Understood {
+            model: model.into(),
+            ask: Box::new(move || ask(body, Place::Own, Headers::of(received))),
+        })
     }
 }
 
@@ -69,9 +99,8 @@ impl Endpoint for CountTokens {
     fn read<'r>(&'r self, received: &'r Received<'r>) -> Result<Understood<'r>, ApiError> {
         let body = received.json()?;
         let model = model(&body)?;
-        let betas = received.header("anthropic-beta").unwrap_or_default();
         let ask = move || {
-            let words = body::count(body, betas)?;
+            let words = body::count(body, Headers::of(received))?;
             // Counting is free.
             Ok(Asked::whole(0, move |_| Made::json(&json!({"input_tokens": words}))))
         };
@@ -81,13 +110,15 @@ impl Endpoint for CountTokens {
 
 /// A version and a key are needed; any key will do.
 fn admit(received: &Received<'_>) -> Result<(), ApiError> {
-    let key = received.header("x-api-key").filter(|key| !key.trim().is_empty());
+    // Microsoft, who has the same addresses, calls it `api-key`.
+    let key =
+        received.header("x-api-key").or(received.header("api-key")).filter(|key| !key.trim().is_empty());
     if key.or(received.bearer()).is_none() {
         let message = "x-api-key header is required, or authorization with a Bearer token";
         return Err(ApiError::new(401, "authentication_error", message));
     }
     match received.header("anthropic-version") {
-        Some("2023-06-01" | "2023-01-01") => Ok(()),
+        Some(version) if VERSIONS.contains(&version) => Ok(()),
         Some(version) => Err(refuse("anthropic-version", &format!("`{version}` is not a valid version"))),
         None => Err(refuse("anthropic-version", "header is required")),
     }
@@ -108,7 +139,11 @@ pub(crate) fn refuse(place: &str, what: &str) -> ApiError {
 
 /// An error as body or event.
 pub(crate) fn error_body(err: &ApiError) -> Value {
-    json!({"type": "error", "error": {"type": error_type(err.status), "message": err.message}})
+    let mut error = json!({"type": error_type(err.status), "message": err.message});
+    if err.code.as_deref() == Some(THREAD_NOT_FOUND) {
+        error["details"] = json!({"error_code": THREAD_NOT_FOUND});
+    }
+    json!({"type": "error", "error": error})
 }
 
 fn request_id(id: u64) -> String {

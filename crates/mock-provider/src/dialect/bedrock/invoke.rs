@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::voice::exception_event;
 use super::{in_awss_words, refuse};
 use crate::chat::{Reply, Setting};
-use crate::dialect::anthropic::{self, MessagesVoice, Place};
+use crate::dialect::anthropic::{self, Headers, MessagesVoice, Place};
 use crate::dialect::openai::vectors;
 use crate::endpoint::Asked;
 use crate::shape::{Kind, may, must};
@@ -38,10 +38,7 @@ static COHERE: Kind = Kind::Object(&[
 /// Reads a body by what is in it.
 pub(super) fn ask<'r>(body: Value, stream: bool) -> Result<Asked<'r>, ApiError> {
     if body.get("anthropic_version").is_some() {
-        let betas: Vec<_> =
-            body["anthropic_beta"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let betas = betas.join(",");
-        let (chat, hidden) = anthropic::chat(body, Place::Bedrock, &betas)?;
+        let (chat, hidden) = anthropic::chat(body, Place::Bedrock, Headers::none())?;
         let chat = crate::chat::Chat { stream, ..chat };
         return Ok(Asked::chat(chat, move || Box::new(InvokeVoice(MessagesVoice { hidden }))));
     }

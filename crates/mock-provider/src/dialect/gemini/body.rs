@@ -71,11 +71,13 @@ pub(crate) fn ask<'r>(
 
 /// Counts the words of a body of `:countTokens`.
 pub(super) fn count(body: &Value, model: &str, place: Place) -> Result<u64, ApiError> {
-    TOKENS.check(body).map_err(|mistake| in_googles_words(&mistake))?;
+    let mut body = body.clone();
+    TOKENS.in_camel_case(&mut body);
+    TOKENS.check(&body).map_err(|mistake| in_googles_words(&mistake))?;
     let inner = &body["generateContentRequest"];
     let contents = body["contents"].is_array();
     let request = match (contents, inner.is_object()) {
-        (true, false) => body,
+        (true, false) => &body,
         (false, true) if place == Place::Studio => inner,
         _ => {
             return Err(refuse(
@@ -98,6 +100,7 @@ fn known(body: &Value, place: Place) -> Result<Value, ApiError> {
     if let Some(fields) = body.as_object_mut().filter(|_| place == Place::Vertex) {
         fields.retain(|name, _| !VERTEX.contains(&name.as_str()));
     }
+    BODY.in_camel_case(&mut body);
     BODY.check(&body).map_err(|mistake| in_googles_words(&mistake))?;
     Ok(body)
 }

@@ -13,9 +13,10 @@ use crate::stream::Made;
 use crate::text::count_words;
 
 /// `:embedContent`.
-pub(super) fn one<'r>(body: &Value) -> Result<Asked<'r>, ApiError> {
-    EMBED.check(body).map_err(|mistake| in_googles_words(&mistake))?;
-    let (text, dimensions) = read("EmbedContentRequest", body)?;
+pub(super) fn one<'r>(mut body: Value) -> Result<Asked<'r>, ApiError> {
+    EMBED.in_camel_case(&mut body);
+    EMBED.check(&body).map_err(|mistake| in_googles_words(&mistake))?;
+    let (text, dimensions) = read("EmbedContentRequest", &body)?;
     let words = count_words(&text) as u64;
     Ok(Asked::whole(words, move |setting: Setting<'_>| {
         let values = vectors(&[text], dimensions, setting).remove(0);
@@ -28,8 +29,9 @@ pub(super) fn one<'r>(body: &Value) -> Result<Asked<'r>, ApiError> {
 }
 
 /// `:batchEmbedContents`: each request names the model again.
-pub(super) fn many<'r>(body: &Value, model: &str) -> Result<Asked<'r>, ApiError> {
-    EMBED_MANY.check(body).map_err(|mistake| in_googles_words(&mistake))?;
+pub(super) fn many<'r>(mut body: Value, model: &str) -> Result<Asked<'r>, ApiError> {
+    EMBED_MANY.in_camel_case(&mut body);
+    EMBED_MANY.check(&body).map_err(|mistake| in_googles_words(&mistake))?;
     let mut asked = Vec::new();
     for (at, request) in body["requests"].as_array().into_iter().flatten().enumerate() {
         let place = format!("BatchEmbedContentsRequest.requests[{at}]");

@@ -92,8 +92,8 @@ pub(crate) fn read<'r>(
                 // Counting is free.
                 Ok(Asked::whole(0, move |_| Made::json(&answer)))
             }
-            Verb::Embed => embed::one(&body),
-            Verb::EmbedMany => embed::many(&body, model),
+            Verb::Embed => embed::one(body),
+            Verb::EmbedMany => embed::many(body, model),
         }
     };
     Ok(Understood { model: Cow::Borrowed(model), ask: Box::new(ask) })

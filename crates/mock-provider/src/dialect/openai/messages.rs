@@ -66,7 +66,7 @@ pub(crate) fn read(raw: Option<&RawValue>) -> Result<Conversation, ApiError> {
         let role = role(at, &message.role)?;
         let text = content(at, role, message)?;
         found.words += count_words(&text) as u64;
-        found.says_json |= text.to_ascii_lowercase().contains("json");
+        found.says_json |= text.as_bytes().windows(4).any(|word| word.eq_ignore_ascii_case(b"json"));
         if role == "tool" {
             answered(at, message.tool_call_id.as_deref(), &mut open)?;
             results.push(text);

@@ -71,23 +71,30 @@ fn rows_show_prices_as_price_lists_do() {
 }
 
 /// Imports a file of this text and returns the settings that it wrote, and their text.
-fn imported(text: &str, words: &[&str]) -> anyhow::Result<(Settings, String)> {
+async fn imported(text: &str, words: &[&str]) -> anyhow::Result<(Settings, String)> {
     let dir = tempfile::tempdir()?;
-    let (from, to) = (dir.path().join("list.json"), dir.path().join("models.toml"));
+    let from = dir.path().join("list.json");
     std::fs::write(&from, text)?;
-    let (from, to_text) = (from.display().to_string(), to.display().to_string());
+    imported_from(&from.display().to_string(), words).await
+}
+
+/// The same from a file or URL.
+async fn imported_from(from: &str, words: &[&str]) -> anyhow::Result<(Settings, String)> {
+    let dir = tempfile::tempdir()?;
+    let to = dir.path().join("models.toml");
+    let to_text = to.display().to_string();
     let words: Vec<&str> =
-        ["import", &from].into_iter().chain(words.iter().copied()).chain(["--output", &to_text]).collect();
-    run(parse(&words), Output::new(true), &Settings::default())?;
+        ["import", from].into_iter().chain(words.iter().copied()).chain(["--output", &to_text]).collect();
+    run(parse(&words), Output::new(true), &Settings::default()).await?;
     let snippet = std::fs::read_to_string(&to)?;
     let env = std::collections::BTreeMap::new();
     let settings = Settings::load(Sources { file: Some(&to), env: &env, set: &[] });
     Ok((settings.unwrap_or_else(|err| panic!("{err}")), snippet))
 }
 
-#[test]
-fn an_imported_list_is_valid_settings() {
-    let (settings, text) = imported(LITELLM, &[]).unwrap();
+#[tokio::test]
+async fn an_imported_list_is_valid_settings() {
+    let (settings, text) = imported(LITELLM, &[]).await.unwrap();
     assert_eq!(settings.models.len(), 7);
     assert!(
         text.starts_with("# Models from a price list in LiteLLM's format.\n\n[models.\"cohere/order-1\"]\n"),
@@ -99,25 +106,53 @@ fn an_imported_list_is_valid_settings() {
     assert_eq!((price.input, price.cached_input), (PicoUsd(2_500_000), Some(PicoUsd(1_250_000))));
 }
 
-#[test]
-fn only_the_models_asked_for_are_imported() {
-    let (settings, _) = imported(LITELLM, &["openai/chat-1", "openai/nothing"]).unwrap();
+#[tokio::test]
+async fn only_the_models_asked_for_are_imported() {
+    let (settings, _) = imported(LITELLM, &["openai/chat-1", "openai/nothing"]).await.unwrap();
     assert_eq!(settings.models.keys().collect::<Vec<_>>(), ["openai/chat-1"]);
-    let (settings, _) = imported(LITELLM, &["--provider", "google"]).unwrap();
+    let (settings, _) = imported(LITELLM, &["--provider", "google"]).await.unwrap();
     assert_eq!(settings.models.keys().collect::<Vec<_>>(), ["google/think-2"]);
 }
 
-#[test]
-fn portkeys_prices_belong_to_the_provider_named() {
+#[tokio::test]
+async fn portkeys_prices_belong_to_the_provider_named() {
     let list = include_str!("../../../../providers/fixtures/prices/portkey.json");
-    let (settings, _) = imported(list, &["--provider", "mistral-ai"]).unwrap();
+    let (settings, _) = imported(list, &["--provider", "mistral-ai"]).await.unwrap();
     assert_eq!(settings.models.keys().collect::<Vec<_>>(), ["mistral-ai/large-1", "mistral-ai/vectors-1"]);
 }
 
-#[test]
-fn a_list_of_nothing_usable_fails() {
-    let err = format!("{:#}", imported(LITELLM, &["openai/nothing"]).unwrap_err());
+#[tokio::test]
+async fn a_list_of_nothing_usable_fails() {
+    let err = format!("{:#}", imported(LITELLM, &["openai/nothing"]).await.unwrap_err());
     assert!(err.contains("no model of ") && err.contains("could be imported"), "{err}");
-    let err = format!("{:#}", imported("{}", &[]).unwrap_err());
+    let err = format!("{:#}", imported("{}", &[]).await.unwrap_err());
     assert!(err.starts_with("import ") && err.contains("neither LiteLLM's format"), "{err}");
+}
+
+/// A server that gives one answer, and its URL.
+#[expect(clippy::disallowed_methods, reason = "a test has no context; the task ends with its runtime")]
+async fn serves(status: &'static str, body: &'static str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/prices/mistral-ai.json?raw=1", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        assert!(stream.read(&mut request).await.unwrap() > 0);
+        let head =
+            format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_list_is_fetched_from_a_url_whose_last_part_names_the_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let list = include_str!("../../../../providers/fixtures/prices/portkey.json");
+    let (settings, _) = imported_from(&serves("200 OK", list).await, &[]).await.unwrap();
+    assert_eq!(settings.models.keys().collect::<Vec<_>>(), ["mistral-ai/large-1", "mistral-ai/vectors-1"]);
+    let gone = serves("404 Not Found", "").await;
+    let err = format!("{:#}", imported_from(&gone, &[]).await.unwrap_err());
+    assert!(err.starts_with(&format!("fetch {gone}")) && err.contains("404"), "{err}");
 }

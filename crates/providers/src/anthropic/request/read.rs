@@ -39,7 +39,26 @@ pub(in crate::anthropic) fn read(body: &[u8], answers: bool) -> Result<Request, 
         }
     }
     request.unknown = fields.into_map();
+    thread(&request)?;
     Ok(request)
+}
+
+/// A request that continues a thread brings only what is new, and nobody but Anthropic has the rest. The answer is what
+/// Anthropic says of a thread that it has forgotten: its clients then send the whole conversation. Where a thread begins
+/// there is no harm in not keeping it, so that is one of the parameters that are left out.
+///
+/// Source: "Message threads" on platform.claude.com.
+fn thread(request: &Request) -> Result<(), ApiError> {
+    let Some(thread) = request.own.get("thread").filter(|thread| thread["type"] == "continue") else {
+        return Ok(());
+    };
+    let id = thread["previous_message_id"].as_str().unwrap_or_default();
+    let id: String = id.chars().take(100).collect();
+    let message = format!(
+        "`thread.previous_message_id` is `{id}`, but the provider of this request keeps no threads: send the whole \
+         conversation, without `thread` or with `\"thread\": {{\"type\": \"create\"}}`"
+    );
+    Err(ApiError::new(404, "thread_not_found", message).with_param("thread.previous_message_id"))
 }
 
 /// The system prompt, then the turns.

@@ -371,6 +371,22 @@ fn mistakes_are_told_with_their_place() {
 }
 
 #[test]
+fn a_thread_may_begin_here_but_not_go_on() {
+    let body = |thread: Value| {
+        let messages = json!([{ "role": "user", "content": "Hello" }]);
+        json!({ "model": "m", "max_tokens": 9, "messages": messages, "thread": thread }).to_string()
+    };
+    let begun = read_request(body(json!({ "type": "create" })).as_bytes()).unwrap();
+    assert_eq!(begun.own["thread"], json!({ "type": "create" }));
+    let going_on = json!({ "type": "continue", "previous_message_id": "msg_1" });
+    let err = read_request(body(going_on).as_bytes()).unwrap_err();
+    assert_eq!((err.status, err.code.as_deref()), (404, Some("thread_not_found")), "{}", err.message);
+    assert!(err.message.contains("`msg_1`"), "{}", err.message);
+    let told: Value = serde_json::from_slice(&err.body_for(domain::Operation::Messages)).unwrap();
+    assert_eq!(told["error"]["details"]["error_code"], "thread_not_found");
+}
+
+#[test]
 fn what_a_chat_has_no_place_for_is_reported_or_kept() {
     let request = read(json!({
         "model": "m", "max_tokens": 9, "container": "c", "new": 1, "metadata": { "user_id": "u", "team": "t" },

@@ -7,6 +7,10 @@ use super::super::*;
 use super::{about, parsed};
 use crate::chat::{Answer, Block, Choice, Delta, Event, Finish, Part, PartKind, Reason, Source, WriteEvents};
 
+fn ours() -> domain::Conversation {
+    domain::Conversation { expanded: true, background: true, ..domain::Conversation::default() }
+}
+
 fn words() -> impl Strategy<Value = String> {
     prop_oneof![Just(String::new()), "[a-zé\"\\\\{}\n ]{1,8}"]
 }
@@ -129,7 +133,8 @@ fn anything() -> impl Strategy<Value = Value> {
 fn swallow(bytes: &[u8]) {
     let turn = Turn { input: bytes.to_vec(), output: bytes.to_vec() };
     let page = Page { limit: 2, after: None, newest_first: true };
-    let _ = (read_request(bytes), previous(bytes), told(bytes), without_foreign_items(bytes));
+    let _ = (read_request(bytes), told(bytes), without_foreign_items(bytes));
+    let _ = (object_of(bytes), has_output(bytes), to_send(bytes, &ours()), with_id(bytes, "resp_1"));
     let _ = (continued(bytes, &[turn]), input_items(bytes, "resp_1", &page));
     let _ = observer().look(&[b"data: ", bytes, b"\n\n"].concat());
     let response: Value = serde_json::from_slice(&write_stage(Stage::Queued, &about(true), bytes)).unwrap();

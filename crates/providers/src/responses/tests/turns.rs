@@ -1,26 +1,23 @@
 //! Conversations that go on.
 
+use domain::Conversation;
 use serde_json::{Value, json};
 
-use super::super::{Page, Turn, continued, input_items, previous, read_request, without_foreign_items};
+use super::super::{
+    Page, Turn, continued, input_items, object_of, read_request, to_send, with_id, without_foreign_items,
+};
 use crate::chat::{Message, PartKind, Role};
 
 fn earlier(input: Value, output: Value) -> Turn {
     Turn { input: input.to_string().into_bytes(), output: output.to_string().into_bytes() }
 }
 
-fn value(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes).unwrap()
+fn expanded() -> Conversation {
+    Conversation { expanded: true, ..Conversation::default() }
 }
 
-#[test]
-fn the_response_before_is_found() {
-    assert_eq!(previous(br#"{"previous_response_id":"resp_1","input":""}"#).as_deref(), Some("resp_1"));
-    for body in
-        [&br#"{"previous_response_id":null}"#[..], br#"{"input":"\"previous_response_id\""}"#, b"{}", b"x"]
-    {
-        assert_eq!(previous(body), None);
-    }
+fn value(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap()
 }
 
 #[test]
@@ -38,8 +35,8 @@ fn earlier_turns_come_first_and_their_instructions_do_not() {
         "input":[{"type":"function_call_output","call_id":"1","output":"d"}]}"#;
     let body = continued(body, &turns).unwrap();
     assert!(String::from_utf8_lossy(&body).contains("1.50"), "other fields keep their bytes");
-    assert_eq!(value(&body).get("previous_response_id"), None);
-    let messages = read_request(&body).unwrap().messages;
+    assert_eq!(value(&body)["previous_response_id"], "resp_2", "the answer repeats it");
+    let messages = read_request(&to_send(&body, &expanded()).unwrap()).unwrap().messages;
     assert_eq!(
         messages[..3],
         [
@@ -56,7 +53,42 @@ fn earlier_turns_come_first_and_their_instructions_do_not() {
 fn a_turn_may_bring_nothing_new() {
     let turns = [earlier(json!({ "input": "a" }), json!({ "output": [] }))];
     let body = continued(br#"{"previous_response_id":"resp_1"}"#, &turns).unwrap();
-    assert_eq!(value(&body), json!({ "input": [{ "type": "message", "role": "user", "content": "a" }] }));
+    let sent = json!({ "input": [{ "type": "message", "role": "user", "content": "a" }] });
+    assert_eq!(value(&to_send(&body, &expanded()).unwrap()), sent);
+}
+
+#[test]
+fn what_is_sent_leaves_out_what_we_do_ourselves() {
+    let body = br#"{"previous_response_id":"resp_1","model":"m","background":true,"temperature":1.50}"#;
+    let both = Conversation { background: true, ..expanded() };
+    assert_eq!(to_send(body, &both).unwrap(), br#"{"model":"m","temperature":1.50}"#);
+    let foreign = Conversation { background: true, ..Conversation::default() };
+    let sent = to_send(body, &foreign).unwrap();
+    assert_eq!(sent, br#"{"previous_response_id":"resp_1","model":"m","temperature":1.50}"#);
+    assert_eq!(to_send(b"{\"background\":true}", &both).unwrap(), b"{}");
+    assert_eq!(to_send(b"[1", &both), None);
+    assert_eq!(to_send(body, &Conversation::default()), None);
+}
+
+#[test]
+fn an_answer_holds_its_response_object() {
+    let whole = br#"{"id":"resp_1","output":[]}"#;
+    assert_eq!(object_of(whole).as_deref(), Some(&whole[..]));
+    let event = |name: &str, rest: &str| format!("event: {name}\ndata: {{\"type\":\"{name}\",{rest}}}\n\n");
+    let begun = event("response.created", r#""response":{"id":"resp_1","output":[]}"#);
+    let delta = event("response.output_text.delta", r#""delta":"say \"response.completed\" ""#);
+    let last = event("response.incomplete", r#""response":{"id":"resp_1","output":[7]}"#);
+    let stream = format!("{begun}{delta}{last}");
+    assert_eq!(object_of(stream.as_bytes()).as_deref(), Some(&br#"{"id":"resp_1","output":[7]}"#[..]));
+    assert_eq!(object_of(format!("{begun}{delta}").as_bytes()), None, "it broke off");
+    assert_eq!(object_of(b""), None);
+}
+
+#[test]
+fn a_response_object_can_be_had_under_another_id() {
+    assert_eq!(with_id(br#"{"a":1.0,"id":"x"}"#, "resp_\"1"), br#"{"id":"resp_\"1","a":1.0}"#);
+    assert_eq!(with_id(b"{}", "y"), br#"{"id":"y"}"#);
+    assert_eq!(with_id(b"oops", "y"), b"oops");
 }
 
 #[test]

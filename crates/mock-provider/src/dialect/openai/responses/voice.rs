@@ -244,7 +244,7 @@ fn summary(text: &str) -> Value {
 fn usage(usage: &Usage) -> Value {
     json!({
         "input_tokens": usage.input,
-        "input_tokens_details": {"cached_tokens": usage.cached},
+        "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": usage.written},
         "output_tokens": usage.output,
         "output_tokens_details": {"reasoning_tokens": usage.thought},
         "total_tokens": usage.input.saturating_add(usage.output),
