@@ -166,7 +166,7 @@ fn arguments_that_are_no_object_are_refused_where_a_format_wants_one() {
 }
 
 fn resolved(config: &str, operation: Operation) -> Result<(), Unresolved> {
-    let config = Config::parse(config, &Default::default()).unwrap();
+    let config = Config::parse(config, &Default::default()).expect("the config is one");
     let (registry, policy, workspace) = (Registry::default(), Policy::default(), Workspace::default());
     let names = Names {
         registry: &registry,
@@ -176,7 +176,7 @@ fn resolved(config: &str, operation: Operation) -> Result<(), Unresolved> {
         now: Timestamp(1000),
     };
     let wanted = Wanted { operation, model: Some("some-model"), stream: false, path_and_query: None };
-    resolve(config.targets().next().unwrap(), &names, wanted).map(|_| ())
+    resolve(config.targets().next().expect("it has a target"), &names, wanted).map(|_| ())
 }
 
 #[test]
