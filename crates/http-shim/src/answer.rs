@@ -16,6 +16,8 @@ use crate::waiting::{Pending, Step};
 
 const OUR_REQUEST_ID: HeaderName = HeaderName::from_static("pointsman-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Where Anthropic's clients look. The provider's own stays, since only its support knows what it means.
+const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 const EVENT_STREAM: &str = "text/event-stream";
 
@@ -105,6 +107,9 @@ pub(crate) fn text(status: u16, content_type: &str, body: String) -> Response<Bo
 pub(crate) fn name_request(headers: &mut HeaderMap, request: &RequestId) {
     put(headers, OUR_REQUEST_ID, request.local());
     put(headers, REQUEST_ID, request.local());
+    if !headers.contains_key(ANTHROPIC_REQUEST_ID) {
+        put(headers, ANTHROPIC_REQUEST_ID, request.local());
+    }
 }
 
 /// Names the trace an answer belongs to. Portkey's clients repeat a failed request if this is missing.
