@@ -206,7 +206,7 @@ def reasoning(provider):
 
 
 def embeddings(provider):
-    if provider in ("anthropic", "workers-ai"):
+    if provider == "anthropic":
         call = lambda: client.embeddings.create(model=f"@{provider}/mock", input="harbour")
         error = raises(openai.BadRequestError, call, "no embeddings")
         contains(error.message, provider, "who has none")

@@ -46,8 +46,8 @@ async fn completed(client: &Client, id: &str) -> Answer {
 /// The one body that the mock provider got for this model.
 async fn sent(mock: &Mock, model: &str) -> Value {
     let requests = mock.get("/requests").await;
-    let bodies = requests["requests"].as_array().unwrap().iter().filter_map(|r| r["body"].as_str());
-    let of_model = bodies.filter(|body| body.contains(model)).last().expect("the provider was called");
+    let mut bodies = requests["requests"].as_array().unwrap().iter().filter_map(|r| r["body"].as_str());
+    let of_model = bodies.rfind(|body| body.contains(model)).expect("the provider was called");
     serde_json::from_str(of_model).unwrap()
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Wanted {
     pub(crate) anthropic: bool,
     /// Only models of this provider or virtual key.
     provider: Option<String>,
+    /// The provider that the headers name: shown even if the settings do not have it.
+    named: Option<String>,
     /// Only models of virtual keys and providers of this service.
     service: Option<String>,
     limit: Option<usize>,
@@ -69,7 +71,8 @@ const ANTHROPIC_PAGE: (usize, usize) = (1000, 20);
 impl Wanted {
     /// Reads the query. `named`: the provider that headers name. Errors are 400s that name the parameter.
     pub(crate) fn read(query: Option<&str>, named: Option<&str>, anthropic: bool) -> Result<Self, ApiError> {
-        let mut wanted = Self { anthropic, provider: named.map(without_at), ..Self::default() };
+        let named = named.map(without_at);
+        let mut wanted = Self { anthropic, provider: named.clone(), named, ..Self::default() };
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match &*name {
                 "provider" => wanted.provider = Some(without_at(&value)),
@@ -126,7 +129,7 @@ fn wrong(name: &str, value: &str, instead: &str) -> ApiError {
 
 /// The list of models, by provider. A model that several providers have is the first one's.
 pub(crate) fn list(seen: &Seen<'_>, wanted: &Wanted) -> Response<Body> {
-    let mut found: Vec<Listed> = all(seen).into_iter().filter(|model| wanted.takes(model)).collect();
+    let mut found: Vec<Listed> = all(seen, wanted).into_iter().filter(|model| wanted.takes(model)).collect();
     match wanted.sort {
         None => {}
         Some(Sort::Name) => found.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id))),
@@ -170,7 +173,7 @@ fn anthropic_page(found: &[Listed], wanted: &Wanted) -> Response<Body> {
 /// One model.
 pub(crate) fn one(seen: &Seen<'_>, wanted: &Wanted, name: &str) -> Response<Body> {
     let full = |model: &Listed| format!("@{}/{}", model.through.trim_start_matches('@'), model.name);
-    let found = all(seen).into_iter().filter(|model| wanted.takes(model));
+    let found = all(seen, wanted).into_iter().filter(|model| wanted.takes(model));
     match found.into_iter().find(|model| model.id == name || full(model) == name) {
         Some(model) if wanted.anthropic => answer::json(200, &anthropic_entry(&model)),
         Some(model) => answer::json(200, &entry(&model)),
@@ -190,9 +193,11 @@ pub(crate) fn refusal(err: &ApiError, anthropic: bool) -> Response<Body> {
     if anthropic { answer::refusal(Operation::Messages, err) } else { answer::error(err) }
 }
 
-fn all(seen: &Seen<'_>) -> Vec<Listed> {
+fn all(seen: &Seen<'_>, wanted: &Wanted) -> Vec<Listed> {
     let view = View::new(seen.registry);
-    let mut found = of_providers(seen, &view);
+    let configured = seen.registry.providers.keys().map(String::as_str);
+    let named = wanted.named.as_deref().filter(|slug| !seen.registry.providers.contains_key(*slug));
+    let mut found = of_providers(seen, &view, configured.chain(named));
     let mut once = BTreeSet::new();
     found.retain(|model| once.insert(model.id.clone()));
     for key in seen.policy.usable_virtual_keys(seen.workspace) {
@@ -204,14 +209,14 @@ fn all(seen: &Seen<'_>) -> Vec<Listed> {
     found
 }
 
-fn of_providers(seen: &Seen<'_>, view: &View<'_>) -> Vec<Listed> {
-    let listed = seen.registry.providers.keys().flat_map(|slug| {
+fn of_providers<'s>(seen: &Seen<'_>, view: &View<'_>, slugs: impl Iterator<Item = &'s str>) -> Vec<Listed> {
+    let listed = slugs.flat_map(|slug| {
         let names = names(seen, view, slug);
         names.into_iter().map(move |name| Listed {
             id: name.clone(),
             name,
-            through: slug.clone(),
-            service: slug.clone(),
+            through: slug.to_owned(),
+            service: slug.to_owned(),
         })
     });
     listed.collect()

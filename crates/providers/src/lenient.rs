@@ -8,11 +8,15 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::chat::{Broken, MAX_EVENT, Reason};
 
-/// A body that has to be a JSON object. The error says where it stops being one and quotes nothing.
+/// An answer, which has to be a JSON object without an error in it. Why it is none is told without quoting it.
 pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, String> {
-    serde_json::from_slice(body).map_err(|err| {
+    let mut answer: Map<String, Value> = serde_json::from_slice(body).map_err(|err| {
         format!("the answer is not a JSON object: line {}, column {}", err.line(), err.column())
-    })
+    })?;
+    match answer.shift_remove("error") {
+        None | Some(Value::Null) => Ok(answer),
+        Some(_) => Err("the answer has status 200 but holds an error".to_owned()),
+    }
 }
 
 /// A count, which some providers write as `12.0`.

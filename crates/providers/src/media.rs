@@ -17,6 +17,11 @@ pub(crate) fn source(url: String, path: &str) -> Result<Source, ApiError> {
     if let Some(rest) = url.strip_prefix("data:") {
         return data_uri(rest, path);
     }
+    address_of(url, path)
+}
+
+/// A source at an address.
+pub(crate) fn address_of(url: String, path: &str) -> Result<Source, ApiError> {
     let is_address = ["https://", "http://", "gs://", "s3://"].iter().any(|scheme| {
         url.get(..scheme.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(scheme))
             && url.len() > scheme.len()
@@ -35,11 +40,17 @@ fn data_uri(rest: &str, path: &str) -> Result<Source, ApiError> {
     let (head, data) = rest.split_once(',').ok_or_else(malformed)?;
     let head = head.strip_suffix(";base64").ok_or_else(malformed)?;
     let media_type = head.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_media_type = media_type.split_once('/').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
-    if !is_media_type {
+    if !is_media_type(&media_type) {
         return Err(malformed());
     }
     base64(media_type, data.to_owned(), path)
+}
+
+/// Whether this is the name of a media type such as `image/png`, without parameters (RFC 6838, 4.2).
+pub(crate) fn is_media_type(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b);
+    let is_word = |word: &str| (1..=127).contains(&word.len()) && word.bytes().all(fits);
+    name.split_once('/').is_some_and(|(kind, of)| is_word(kind) && is_word(of))
 }
 
 /// Bytes in base64 that are known to be of a type.

@@ -66,6 +66,13 @@ fn a_provider_whose_settings_name_no_models_shows_those_that_are_known() {
     let list = asked(&registry, &Policy::default(), "", None, false);
     assert!(ids(&list).contains(&"gpt-4o"), "{list}");
     assert!(list["data"].as_array().unwrap().iter().all(|model| model["owned_by"] == "openai"));
+    // Who names a provider with a credential of his own means it, whatever is configured.
+    let named = asked(&Registry::default(), &Policy::default(), "", Some("deepseek"), false);
+    assert!(ids(&named).iter().any(|id| id.starts_with("deepseek-")), "{named}");
+    assert_eq!(
+        ids(&asked(&Registry::default(), &Policy::default(), "provider=deepseek", None, false)),
+        [""; 0]
+    );
 }
 
 #[test]

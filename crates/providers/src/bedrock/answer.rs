@@ -70,6 +70,9 @@ pub fn read_answer(body: &[u8]) -> Result<Answer, String> {
     let answer: Converse = serde_json::from_slice(body).map_err(|err| {
         format!("the answer is not one of Converse: line {}, column {}", err.line(), err.column())
     })?;
+    if answer.rest.get("error").is_some_and(|error| !error.is_null()) {
+        return Err("the answer has status 200 but holds an error".to_owned());
+    }
     let Converse { output, stop_reason, usage, additional_model_response_fields: additional, rest } = answer;
     let finish = finish(&stop_reason, additional.as_ref());
     let parts = output.message.content.into_iter().map(part).collect();
@@ -98,7 +101,7 @@ pub(super) fn extra(
     for (name, value) in rest {
         match value.get("type") {
             // `p` is padding of a random length, so that nobody reads along by the sizes of events.
-            _ if value.is_null() || name == "p" => continue,
+            _ if value.is_null() || name == "p" || name == "error" => continue,
             Some(tier) if name == "serviceTier" => out.insert("service_tier".to_owned(), tier.clone()),
             _ => out.insert(name, value),
         };

@@ -19,7 +19,7 @@ pub struct Answer {
     /// Tokens used, counted as [`Usage`] says whatever the format counts.
     pub usage: Option<Usage>,
     /// Further top-level fields in OpenAI's form (`service_tier`, `system_fingerprint`), or of the provider's own
-    /// (`citations`, `groundingMetadata`).
+    /// (`citations`, `groundingMetadata`). Never `error`: clients would take the answer for one.
     pub extra: Map<String, Value>,
 }
 

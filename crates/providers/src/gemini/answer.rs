@@ -109,7 +109,7 @@ impl Candidate {
         let pieces = parts.into_iter().map(part::read).collect::<Result<Vec<_>, _>>()?;
         let finish = text(&mut candidate, "finishReason").map(|raw| Finish::new(reason(&raw), raw));
         let logprobs = candidate.remove("logprobsResult").as_ref().and_then(logprobs);
-        candidate.retain(|_, value| !value.is_null());
+        candidate.retain(|name, value| !value.is_null() && name != "error");
         Ok(Self { index, pieces, finish, logprobs, extra: candidate })
     }
 }

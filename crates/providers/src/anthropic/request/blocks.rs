@@ -4,7 +4,7 @@ use domain::ApiError;
 use serde_json::Value;
 
 use crate::chat::{Cache, Dialect, Part, PartKind, Source};
-use crate::fields::{Fields, unknown_word, wrong, wrong_type};
+use crate::fields::{Fields, quoted, unknown_word, wrong, wrong_type};
 use crate::media;
 
 /// A text, or a list of blocks.
@@ -95,7 +95,7 @@ fn image(fields: &mut Fields, dropped: &mut Vec<String>) -> Result<PartKind, Api
     let kind = source.need("type", Fields::string)?;
     let found = match kind.as_str() {
         "base64" => base64(&mut source)?,
-        "url" => Source::Url(source.need("url", Fields::string)?),
+        "url" => address(&mut source)?,
         "file" => Source::File(source.need("file_id", Fields::string)?),
         _ => return Err(unknown_word(&source.path("type"), &kind, "`base64`, `url` or `file`")),
     };
@@ -121,7 +121,7 @@ fn document(
     let mut pictures = Vec::new();
     let found = match (kind.as_str(), place) {
         ("base64", _) => base64(&mut source)?,
-        ("url", _) => Source::Url(source.need("url", Fields::string)?),
+        ("url", _) => address(&mut source)?,
         ("file", _) => Source::File(source.need("file_id", Fields::string)?),
         ("text", _) => {
             source.take("media_type");
@@ -238,8 +238,17 @@ fn joined(parts: &[Part]) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
+fn address(source: &mut Fields) -> Result<Source, ApiError> {
+    let url = source.need("url", Fields::string)?;
+    media::address_of(url, &source.path("url"))
+}
+
 fn base64(source: &mut Fields) -> Result<Source, ApiError> {
     let media_type = source.need("media_type", Fields::string)?;
+    if !media::is_media_type(&media_type) {
+        let words = format_args!("is {}: write a media type such as `image/png`", quoted(&media_type));
+        return Err(wrong(&source.path("media_type"), "invalid_value", words));
+    }
     let data = source.need("data", Fields::string)?;
     media::base64(media_type, data, &source.path("data"))
 }

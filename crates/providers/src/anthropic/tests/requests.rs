@@ -364,7 +364,7 @@ fn mistakes_are_told_with_their_place() {
     check_refused(json!({ "thinking": { "type": "enabled" } }), "thinking.budget_tokens", "is missing");
     check_refused(json!({ "output_config": { "effort": "none" } }), "output_config.effort", "`low`");
     check_refused(
-        json!({ "system": [{ "type": "image", "source": { "type": "url", "url": "u" } }] }),
+        json!({ "system": [{ "type": "image", "source": { "type": "url", "url": "https://a/b" } }] }),
         "system[0]",
         "text",
     );

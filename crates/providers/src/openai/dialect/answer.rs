@@ -40,12 +40,11 @@ pub(in crate::openai) fn extra_fields(
     strict: bool,
     body: &mut Map<String, Value>,
 ) {
+    // What the dialect has by these names is ours to say, also where we say nothing.
+    const TAKEN: [&str; 3] = ["choices", "error", "usage"];
     for (name, value) in extra {
-        // Whatever a provider means by it, clients would take the answer for an error.
-        if name == "error" {
-            continue;
-        }
-        if !body.contains_key(name) && (!strict || EXTRA.contains(&name.as_str())) {
+        let is_taken = body.contains_key(name) || TAKEN.contains(&name.as_str());
+        if !is_taken && (!strict || EXTRA.contains(&name.as_str())) {
             body.insert(name.clone(), value.clone());
         }
     }
