@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use bus::requests::Ending;
+use bus::responses::Response;
+use bytes::Bytes;
+use domain::outcome::Kind;
+use domain::{BodyRef, Envelope, Outcome, Timestamp};
 use futures::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -291,4 +296,56 @@ async fn a_chosen_id_begins_one_response_however_often_it_is_sent() {
     assert_eq!(gone.status, 200, "{}", gone.text);
     let refused = client.send(begin()).await;
     assert_eq!(refused.status, 409, "{}", refused.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_kept_once_and_what_was_deleted_stays_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = crate::gateway(dir.path());
+    let observer = Observer::connect(&gateway.nats()).await;
+    let bus = observer.bus(&gateway.nats()).await;
+    let question = Bytes::from_static(b"{\"input\":\"a\"}");
+    let envelope: Envelope = serde_json::from_value(json!({
+        "request": "twice", "workspace": "default", "operation": "responses", "lane": "normal",
+        "conversation": { "keep": true, "background": true }, "accepted_at": 1, "deadline": 2, "config": { "inline": "{}" },
+        "body": { "inline": { "size": question.len() } },
+    }))
+    .unwrap();
+    let refused = Outcome::blank(&envelope, Timestamp(3));
+    let kind = || async {
+        match bus.response(&envelope.workspace, &envelope.request).await.unwrap() {
+            Response::Found(found) => found.turn.ending.map(|ending| ending.kind),
+            other => panic!("{other:?}"),
+        }
+    };
+    bus.keep_question(&envelope, &question).await.unwrap();
+    bus.keep_question(&envelope, &question).await.unwrap();
+    assert_eq!(kind().await, None);
+    bus.end(&envelope, &refused, &Bytes::new(), Ending::default()).await.unwrap();
+    assert_eq!(kind().await, Some(Kind::Refused));
+
+    // An operator gives it another chance.
+    let stored = bus.result(&envelope.workspace, &envelope.request).await.unwrap().unwrap();
+    bus.delete_lying(bus::subject::RESULT_STREAM, stored.sequence).await.unwrap();
+    let answer = Bytes::from_static(b"{\"output\":[]}");
+    let body = BodyRef::Inline { size: answer.len() };
+    let answered = Outcome { kind: Kind::Answered, status: 200, kept: true, body, ..refused.clone() };
+    for _ in 0..2 {
+        bus.end(&envelope, &answered, &answer, Ending::default()).await.unwrap();
+        assert_eq!(kind().await, Some(Kind::Answered));
+    }
+    let Response::Found(found) = bus.response(&envelope.workspace, &envelope.request).await.unwrap() else {
+        panic!("it is kept")
+    };
+    assert_eq!(bus.question_of(&found).await.unwrap(), question);
+    assert_eq!(bus.answer_of(&found).await.unwrap(), answer);
+
+    assert!(bus.delete_response(&envelope.workspace, &envelope.request).await.unwrap());
+    assert!(!bus.delete_response(&envelope.workspace, &envelope.request).await.unwrap());
+    // Whoever ended it may have died before that was told.
+    let stored = bus.result(&envelope.workspace, &envelope.request).await.unwrap().unwrap();
+    bus.end_again(&envelope, &stored, None, Some(&question)).await.unwrap();
+    bus.keep_question(&envelope, &question).await.unwrap();
+    let there = bus.response(&envelope.workspace, &envelope.request).await.unwrap();
+    assert_eq!(there, Response::Deleted);
 }

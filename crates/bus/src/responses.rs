@@ -83,7 +83,8 @@ impl Bus {
         Err(PutError::Conflict.into())
     }
 
-    /// Keeps how a request ended, beside what was asked. Safe to repeat.
+    /// Keeps how a request ended, beside what was asked. An answer stays; another ending may be followed by an answer,
+    /// where an operator gave the request another chance. Safe to repeat.
     pub(crate) async fn keep_answer(
         &self,
         envelope: &Envelope,
@@ -97,7 +98,7 @@ impl Bus {
         };
         for _ in 0..TRIES {
             let (sequence, mut turn, asked) = match there {
-                Some((sequence, Kept::Turn(turn), asked, _)) if turn.ending.is_none() => {
+                Some((sequence, Kept::Turn(turn), asked, _)) if !turn.is_answered() => {
                     (sequence, *turn, asked)
                 }
                 Some(_) => return Ok(()),

@@ -82,6 +82,11 @@ impl Turn {
             ending: None,
         }
     }
+
+    /// Whether it ended with an answer.
+    pub fn is_answered(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.kind == outcome::Kind::Answered)
+    }
 }
 
 impl Ending {
