@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::chat::{Broken, MAX_EVENT, Reason};
+use crate::chat::{Broken, Event, MAX_EVENT, ReadEvents, Reason};
 
 /// An answer, which has to be a JSON object without an error in it. Why it is none is told without quoting it.
 pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, String> {
@@ -111,6 +111,52 @@ impl Lines {
     pub(crate) fn rest(&mut self) -> Bytes {
         self.searched = 0;
         self.pending.split().freeze()
+    }
+}
+
+/// What a format makes of its streams, line by line.
+pub(crate) trait ReadLine {
+    /// Takes a line.
+    fn line(&mut self, line: &[u8], out: &mut Vec<Event>) -> Result<(), Broken>;
+
+    /// Whether the answer is complete, so that nothing after it counts.
+    fn is_over(&self) -> bool;
+
+    /// No more lines come. Formats that can be complete without saying so say it here.
+    fn end(&mut self, _out: &mut Vec<Event>) {}
+}
+
+/// Reads a stream of lines.
+#[derive(Debug, Default)]
+pub struct LineReader<R> {
+    lines: Lines,
+    format: R,
+}
+
+impl<R: ReadLine + Send> ReadEvents for LineReader<R> {
+    fn read(&mut self, bytes: &[u8], out: &mut Vec<Event>) -> Result<(), Broken> {
+        if self.format.is_over() {
+            return Ok(());
+        }
+        self.lines.push(bytes);
+        while !self.format.is_over()
+            && let Some(line) = self.lines.take()?
+        {
+            self.format.line(&line, out)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut Vec<Event>) -> Result<(), Broken> {
+        let rest = self.lines.rest();
+        if !self.format.is_over() {
+            // The last line may lack its end; what is cut in the middle is no line.
+            let _ = self.format.line(&rest, out);
+        }
+        if !self.format.is_over() {
+            self.format.end(out);
+        }
+        if self.format.is_over() { Ok(()) } else { Err(Broken::Cut) }
     }
 }
 

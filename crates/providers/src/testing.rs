@@ -4,12 +4,12 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::chat::{
-    Broken, Cache, Dialect, Event, Message, Part, PartKind, ReadEvents, Request, Role, Source, Target,
+    About, Broken, Cache, Dialect, Event, Message, Part, PartKind, ReadEvents, Request, Role, Source, Target,
     Written,
 };
 
 #[path = "../tests/decoders/promises.rs"]
-mod promises;
+pub(crate) mod promises;
 
 /// What a reader makes of a stream: the events, and how it ended.
 pub(crate) type Read = (Vec<Event>, Result<(), Broken>);
@@ -67,6 +67,16 @@ pub(crate) fn documents(fields: &'static [&'static str]) -> impl Strategy<Value 
         prop_oneof![prop::collection::vec(inner, 0..4).prop_map(Value::from), object]
     })
 }
+
+/// An answer to write.
+pub(crate) const ABOUT: About<'static> = About {
+    provider: "acme",
+    model: "asked",
+    id: "id-1",
+    now: 1_700_000_000,
+    strict: true,
+    include_usage: false,
+};
 
 /// Someone to write for.
 pub(crate) fn target(options: &Map<String, Value>) -> Target<'_> {

@@ -1,11 +1,9 @@
-//! Cohere's v2 API: chat, embed, rerank.
+//! Cohere's v2 chat. Its embed and rerank are in the tables of shapes.
 //!
 //! Source: the API reference at <https://docs.cohere.com/reference/chat>, and the types of Cohere's own SDKs.
 
 mod answer;
-pub mod embeddings;
 mod request;
-pub mod rerank;
 mod stream;
 
 #[cfg(test)]

@@ -5,13 +5,15 @@
 use serde_json::{Map, Value, json};
 
 use super::answer;
-use crate::chat::{Block, Blocks, Broken, Event, MAX_EVENT, ProviderError, ReadEvents, Start};
-use crate::lenient::{self, Lines};
+use crate::chat::{Block, Blocks, Broken, Event, MAX_EVENT, ProviderError, Start};
+use crate::lenient::{self, LineReader, ReadLine};
 
 /// Reads a stream.
+pub type Reader = LineReader<Stream>;
+
+/// What was read so far.
 #[derive(Debug, Default)]
-pub struct Reader {
-    lines: Lines,
+pub struct Stream {
     blocks: Blocks,
     /// Citations that belong to no text, for the end, and their length in bytes.
     uncited: Vec<Value>,
@@ -20,31 +22,7 @@ pub struct Reader {
     ended: bool,
 }
 
-impl ReadEvents for Reader {
-    fn read(&mut self, bytes: &[u8], out: &mut Vec<Event>) -> Result<(), Broken> {
-        if self.ended {
-            return Ok(());
-        }
-        self.lines.push(bytes);
-        while !self.ended
-            && let Some(line) = self.lines.take()?
-        {
-            self.line(&line, out)?;
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, out: &mut Vec<Event>) -> Result<(), Broken> {
-        let rest = self.lines.rest();
-        if !self.ended {
-            // The last line may lack its end; what is cut in the middle is no event.
-            let _ = self.line(&rest, out);
-        }
-        if self.ended { Ok(()) } else { Err(Broken::Cut) }
-    }
-}
-
-impl Reader {
+impl ReadLine for Stream {
     fn line(&mut self, line: &[u8], out: &mut Vec<Event>) -> Result<(), Broken> {
         match lenient::data(line) {
             None | Some(b"[DONE]") => Ok(()),
@@ -52,6 +30,12 @@ impl Reader {
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.ended
+    }
+}
+
+impl Stream {
     fn event(&mut self, event: &Value, data: &[u8], out: &mut Vec<Event>) -> Result<(), Broken> {
         let Some(kind) = event["type"].as_str() else {
             return self.untyped(event, data, out);

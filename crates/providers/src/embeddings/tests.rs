@@ -6,17 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::openai::{read_request, write_answer};
 use super::*;
-use crate::chat::About;
-use crate::testing::{body, documents, target};
-
-const ABOUT: About<'static> = About {
-    provider: "acme",
-    model: "asked",
-    id: "id-1",
-    now: 1_700_000_000,
-    strict: true,
-    include_usage: false,
-};
+use crate::testing::{ABOUT, body, documents, target};
 
 fn read(body: Value) -> Result<Request, domain::ApiError> {
     read_request(body.to_string().as_bytes())
@@ -147,7 +137,7 @@ fn a_callers_own_fields_go_through_and_win_over_defaults() {
     let unknown = json!({ "embedding_types": ["float", "int8"], "truncate": "END" });
     let request = Request { unknown: unknown.as_object().cloned().unwrap(), ..request(Some("query")) };
     let options = Map::new();
-    let (body, _) = body(crate::cohere::embeddings::write_request(request, &target(&options)));
+    let (body, _) = body(shape("cohere").unwrap().write_request(request, &target(&options)));
     assert_eq!(body["embedding_types"], json!(["float", "int8"]));
     assert_eq!((&body["truncate"], &body["input_type"]), (&json!("END"), &json!("search_query")));
 }
@@ -157,7 +147,7 @@ fn what_a_provider_does_not_take_is_refused() {
     let options = Map::new();
     let write = |input| {
         let request = Request { input, ..request(None) };
-        crate::cohere::embeddings::write_request(request, &target(&options))
+        shape("cohere").unwrap().write_request(request, &target(&options))
     };
     assert!(write(vec![Input::Text("a".into()); 96]).is_ok());
     let many = write(vec![Input::Text("a".into()); 97]).unwrap_err();
@@ -187,7 +177,7 @@ fn answers_of_each_format_are_read() {
     check_read("cohere", json!({ "id": "x", "embeddings": { "float": bare }, "meta": billed }));
     let result = json!({ "shape": [2, 1], "data": bare, "usage": usage });
     check_read("workers-ai", json!({ "result": result, "success": true }));
-    let cohere = |body: &str| crate::cohere::embeddings::read_answer(body.as_bytes()).unwrap_err();
+    let cohere = |body: &str| shape("cohere").unwrap().read_answer(body.as_bytes()).unwrap_err();
     for (body, words) in [
         ("<", "not a JSON object"),
         ("{}", "embeddings.float"),

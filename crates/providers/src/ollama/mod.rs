@@ -1,9 +1,8 @@
-//! Ollama's own API: chat as lines of JSON, embed.
+//! Ollama's own chat, as lines of JSON. Its embed is in the table of shapes.
 //!
 //! Source: <https://docs.ollama.com/api/chat>, and `api/types.go` of Ollama.
 
 mod answer;
-pub mod embeddings;
 mod request;
 mod stream;
 

@@ -5,13 +5,15 @@
 use serde_json::{Map, Value};
 
 use super::answer::{self, Called};
-use crate::chat::{Block, Blocks, Broken, Event, ReadEvents, Start};
-use crate::lenient::{self, Lines};
+use crate::chat::{Block, Blocks, Broken, Event, Start};
+use crate::lenient::{self, LineReader, ReadLine};
 
 /// Reads a stream.
+pub type Reader = LineReader<Stream>;
+
+/// What was read so far.
 #[derive(Debug, Default)]
-pub struct Reader {
-    lines: Lines,
+pub struct Stream {
     blocks: Blocks,
     /// Calls so far: they come whole and are not numbered across lines.
     calls: usize,
@@ -19,31 +21,7 @@ pub struct Reader {
     ended: bool,
 }
 
-impl ReadEvents for Reader {
-    fn read(&mut self, bytes: &[u8], out: &mut Vec<Event>) -> Result<(), Broken> {
-        if self.ended {
-            return Ok(());
-        }
-        self.lines.push(bytes);
-        while !self.ended
-            && let Some(line) = self.lines.take()?
-        {
-            self.line(&line, out)?;
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, out: &mut Vec<Event>) -> Result<(), Broken> {
-        let rest = self.lines.rest();
-        if !self.ended {
-            // The last line may lack its end; what is cut in the middle is no line.
-            let _ = self.line(&rest, out);
-        }
-        if self.ended { Ok(()) } else { Err(Broken::Cut) }
-    }
-}
-
-impl Reader {
+impl ReadLine for Stream {
     fn line(&mut self, line: &[u8], out: &mut Vec<Event>) -> Result<(), Broken> {
         if line.trim_ascii().is_empty() {
             return Ok(());
@@ -78,6 +56,12 @@ impl Reader {
         Ok(())
     }
 
+    fn is_over(&self) -> bool {
+        self.ended
+    }
+}
+
+impl Stream {
     fn start(&mut self, start: Start, out: &mut Vec<Event>) {
         if !std::mem::replace(&mut self.started, true) {
             out.push(Event::Start(start));

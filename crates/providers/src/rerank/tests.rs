@@ -4,17 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::chat::About;
-use crate::testing::{body, documents, target};
-
-const ABOUT: About<'static> = About {
-    provider: "acme",
-    model: "asked",
-    id: "id-1",
-    now: 1_700_000_000,
-    strict: true,
-    include_usage: false,
-};
+use crate::testing::{ABOUT, body, documents, target};
 
 fn read(body: Value) -> Result<Request, domain::ApiError> {
     read_request(body.to_string().as_bytes())
@@ -106,7 +96,7 @@ fn objects_lose_nothing_in_silence_where_texts_are_wanted() {
     let write = |documents: Value| {
         let documents = documents.as_array().cloned().unwrap();
         let request = Request { documents, ..Request::default() };
-        crate::cohere::rerank::write_request(request, &target(&options))
+        shape("cohere").unwrap().write_request(request, &target(&options))
     };
     let (body, dropped) = body(write(json!([{ "text": "a", "title": "t" }])));
     assert_eq!((&body["documents"], dropped), (&json!(["a"]), vec!["documents[0].title".to_owned()]));
@@ -139,7 +129,7 @@ fn answers_of_each_format_are_read() {
         (r#"{"results":[{"index":0}]}"#, "results[0]"),
         (r#"{"results":[{"index":-1,"relevance_score":1}]}"#, "results[0]"),
     ] {
-        let err = crate::cohere::rerank::read_answer(body.as_bytes()).unwrap_err();
+        let err = shape("cohere").unwrap().read_answer(body.as_bytes()).unwrap_err();
         assert!(err.contains(words), "{body}: {err}");
     }
 }

@@ -6,13 +6,15 @@
 use serde_json::Value;
 
 use super::answer;
-use crate::chat::{Block, Blocks, Broken, Event, ReadEvents, Start};
-use crate::lenient::{self, Lines};
+use crate::chat::{Block, Blocks, Broken, Event, Start};
+use crate::lenient::{self, LineReader, ReadLine};
 
 /// Reads a stream.
+pub type Reader = LineReader<Stream>;
+
+/// What was read so far.
 #[derive(Debug, Default)]
-pub struct Reader {
-    lines: Lines,
+pub struct Stream {
     blocks: Blocks,
     /// Calls so far, for those that come without a number.
     calls: u64,
@@ -22,34 +24,7 @@ pub struct Reader {
     ended: bool,
 }
 
-impl ReadEvents for Reader {
-    fn read(&mut self, bytes: &[u8], out: &mut Vec<Event>) -> Result<(), Broken> {
-        if self.ended {
-            return Ok(());
-        }
-        self.lines.push(bytes);
-        while !self.ended
-            && let Some(line) = self.lines.take()?
-        {
-            self.line(&line, out)?;
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, out: &mut Vec<Event>) -> Result<(), Broken> {
-        let rest = self.lines.rest();
-        if !self.ended {
-            // The last line may lack its end; what is cut in the middle is no event.
-            let _ = self.line(&rest, out);
-        }
-        if !self.ended && self.finish_reason.is_some() {
-            self.done(out);
-        }
-        if self.ended { Ok(()) } else { Err(Broken::Cut) }
-    }
-}
-
-impl Reader {
+impl ReadLine for Stream {
     fn line(&mut self, line: &[u8], out: &mut Vec<Event>) -> Result<(), Broken> {
         match lenient::data(line) {
             None => {}
@@ -62,6 +37,18 @@ impl Reader {
         Ok(())
     }
 
+    fn is_over(&self) -> bool {
+        self.ended
+    }
+
+    fn end(&mut self, out: &mut Vec<Event>) {
+        if self.finish_reason.is_some() {
+            self.done(out);
+        }
+    }
+}
+
+impl Stream {
     fn event(&mut self, event: &Value, data: &[u8], out: &mut Vec<Event>) -> Result<(), Broken> {
         self.start(event, out);
         if event["errors"].as_array().is_some_and(|errors| !errors.is_empty()) {

@@ -9,6 +9,7 @@ use super::super::{
 use super::answers::about;
 use super::streams::{read, read_in};
 use crate::chat::{Event, Request, Target, WriteEvents};
+use crate::testing::promises;
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z]{1,8}", "[ -~äöß\u{1F600}]{1,12}"]
@@ -250,36 +251,6 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     ])
 }
 
-/// What readers promise of their events.
-fn check_promises(events: &[Event]) -> Result<(), TestCaseError> {
-    let mut open = std::collections::BTreeSet::new();
-    let mut next = std::collections::BTreeMap::new();
-    let mut finished = std::collections::BTreeSet::new();
-    for (n, event) in events.iter().enumerate() {
-        prop_assert_eq!(n == 0 && !matches!(event, Event::Error(_)), matches!(event, Event::Start(_)));
-        let is_last = n + 1 == events.len();
-        prop_assert!(is_last || !matches!(event, Event::End | Event::Error(_)));
-        match event {
-            Event::Open { choice, block, .. } => {
-                let expected = next.entry(*choice).or_insert(0);
-                prop_assert_eq!(*block, *expected);
-                *expected += 1;
-                prop_assert!(open.insert((*choice, *block)) && !finished.contains(choice));
-            }
-            Event::Close { choice, block } => prop_assert!(open.remove(&(*choice, *block))),
-            Event::Finish { choice, .. } => {
-                prop_assert!(finished.insert(*choice));
-                prop_assert!(open.iter().all(|(opened, _)| opened != choice));
-            }
-            Event::End => {
-                prop_assert!(open.is_empty() && next.keys().all(|choice| finished.contains(choice)))
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 proptest! {
     #[test]
     fn a_request_keeps_its_meaning_when_it_is_read_and_written(body in request()) {
@@ -314,8 +285,8 @@ proptest! {
     fn a_stream_says_the_same_however_it_is_cut(stream in stream(), size in 1..30_usize) {
         let (events, end) = read(&stream);
         prop_assert_eq!(read_in(stream.chunks(size)), (events.clone(), end.clone()));
-        prop_assert_eq!(read_in(stream.chunks(1)), (events.clone(), end));
-        check_promises(&events)?;
+        prop_assert_eq!(read_in(stream.chunks(1)), (events.clone(), end.clone()));
+        promises::check(&events, &end);
         let (mut writer, mut text, mut out) = (Writer::new(&about(false)), completions::Writer::new(&about(true)), Vec::new());
         for event in &events {
             writer.write(event, &mut out);
