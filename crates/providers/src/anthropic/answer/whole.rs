@@ -95,8 +95,18 @@ pub(super) fn envelope(id: Option<&str>, model: Option<&str>, about: &About<'_>)
 
 /// Further fields of the message: Anthropic's own, and the provider's where the caller wants to see those.
 pub(super) fn extra(extra: &Map<String, Value>, strict: bool) -> impl Iterator<Item = (String, Value)> {
-    const TAKEN: [&str; 9] =
-        ["content", "id", "model", "role", "service_tier", "stop_reason", "stop_sequence", "type", "usage"];
+    const TAKEN: [&str; 10] = [
+        "content",
+        "error",
+        "id",
+        "model",
+        "role",
+        "service_tier",
+        "stop_reason",
+        "stop_sequence",
+        "type",
+        "usage",
+    ];
     let shown = move |name: &str| EXTRA.contains(&name) || (!strict && !TAKEN.contains(&name));
     extra.iter().filter(move |(name, _)| shown(name)).map(|(name, value)| (name.clone(), value.clone()))
 }
