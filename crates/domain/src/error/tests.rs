@@ -32,6 +32,7 @@ fn anthropics_clients_find_their_shape() {
     let error = json!({
         "type": "invalid_request_error", "message": "`max_tokens` is missing",
         "param": "max_tokens", "code": "missing_required_parameter",
+        "details": { "error_code": "missing_required_parameter" },
     });
     assert_eq!(told, json!({ "type": "error", "error": error }));
     assert_eq!(err.body_for(Operation::Responses), err.body());
