@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::VirtualKeyRef;
+use crate::model::NanoUsd;
 use crate::{Call, Timestamp, Usage};
 
 /// Why an attempt did not bring an answer, as far as the next decision cares.
@@ -131,6 +132,21 @@ pub struct Attempt {
     /// Tokens the provider reported. None: it reported none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// The tokens are our own count, because the provider reported none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
+    /// Service tier that the provider charged, in its own word, as in `priority`. None: the standard one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// Region that was called, where the provider has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// What the tokens cost. None: there are none, or the model's price is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<NanoUsd>,
+    /// Version of the price that `cost` was counted with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<String>,
     /// The worker that made the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
@@ -170,6 +186,11 @@ impl Attempt {
             model: None,
             model_answered: None,
             usage: None,
+            estimated: false,
+            tier: None,
+            region: None,
+            cost: None,
+            price: None,
             worker: None,
             virtual_key: None,
             why: Vec::new(),

@@ -330,6 +330,9 @@ pub struct Envelope {
     /// The API key that the request came with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Slug>,
+    /// The person that the request is made for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Header values that fill or beat the config's.
     #[serde(default)]
     pub routing: HeaderOptions,

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::NanoUsd;
 use crate::outcome::Kind as OutcomeKind;
-use crate::{Attempt, AttemptId, Envelope, Lane, Operation, RequestId, Timestamp, Workspace};
+use crate::{Attempt, AttemptId, Envelope, Lane, Operation, RequestId, Slug, Timestamp, Usage, Workspace};
 
 /// Version of the schema; raised only by additions.
 pub const VERSION: u32 = 1;
@@ -23,6 +24,9 @@ pub enum Kind {
     /// A message was put aside for an operator.
     #[serde(rename = "dead.lettered")]
     DeadLettered,
+    /// A limit was used up to its threshold, or wholly.
+    #[serde(rename = "limit.crossed")]
+    LimitCrossed,
 }
 
 impl Kind {
@@ -33,6 +37,7 @@ impl Kind {
             Self::AttemptFinished => "attempt.finished",
             Self::RequestFinished => "request.finished",
             Self::DeadLettered => "dead.lettered",
+            Self::LimitCrossed => "limit.crossed",
         }
     }
 }
@@ -82,6 +87,78 @@ pub fn decisions(attempts: &[Attempt]) -> Vec<Decision> {
     attempts.iter().enumerate().map(decide).collect()
 }
 
+/// How an answer came from our cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheStatus {
+    /// The same request had been answered before.
+    Hit,
+    /// A request of the same meaning had been answered before.
+    SemanticHit,
+}
+
+impl CacheStatus {
+    /// The word used in events and reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::SemanticHit => "semantic_hit",
+        }
+    }
+}
+
+/// An answer from our cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheUse {
+    /// How it was found.
+    pub status: CacheStatus,
+    /// Provider that had given the answer.
+    pub provider: String,
+    /// Model that had given the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Tokens that the answer had taken.
+    #[serde(default)]
+    pub usage: Usage,
+    /// What it had cost, and was saved. None: its price was not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<NanoUsd>,
+}
+
+/// How far a limit is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Up to the threshold that somebody wants to hear of.
+    Threshold,
+    /// All of it.
+    Exhausted,
+}
+
+/// A limit of which more is used than somebody wants to hear of, or all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crossed {
+    /// The limit's name, as in `apikey.ab12.budget`.
+    pub limit: String,
+    /// The bucket of it, as in `user=ann`; empty: the limit has one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub bucket: String,
+    /// How far.
+    pub level: Level,
+    /// What is counted: `cost` (nano-USD), `tokens`, `requests`.
+    pub unit: String,
+    /// How much is used.
+    pub used: u64,
+    /// The cap.
+    pub cap: u64,
+    /// When the window ends. None: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<Timestamp>,
+    /// Who is to be told beside those who hear of everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub emails: Vec<String>,
+}
+
 /// Something that happened to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -103,6 +180,15 @@ pub struct Event {
     pub operation: Operation,
     /// How urgent it was.
     pub lane: Lane,
+    /// The API key that the request came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Slug>,
+    /// The person that the request was made for, as its metadata (`_user`) or its body (`user`) says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The answer came from our cache, and what it saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheUse>,
     /// The attempt's id, `<request>.<number>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt_id: Option<AttemptId>,
@@ -144,6 +230,9 @@ pub struct Event {
     /// Why, for people; on dead letters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The limit that was crossed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Crossed>,
 }
 
 /// How a request ended, as events tell it.
@@ -167,6 +256,9 @@ impl Event {
             causation: envelope.request.to_string(),
             operation: envelope.operation,
             lane: envelope.lane,
+            key: envelope.key.clone(),
+            user: envelope.user.clone(),
+            cache: None,
             attempt_id: None,
             attempt: None,
             streamed: envelope.stream,
@@ -181,7 +273,16 @@ impl Event {
             trace_id: envelope.trace_id.clone(),
             metadata: envelope.metadata.clone(),
             reason: None,
+            limit: None,
         }
+    }
+
+    /// A request's spending took a limit past a point. `window` tells one window of the limit from the next.
+    pub fn limit_crossed(envelope: &Envelope, crossed: Crossed, window: u64, at: Timestamp) -> Self {
+        let Crossed { limit, bucket, level, .. } = &crossed;
+        let level = if *level == Level::Exhausted { "exhausted" } else { "threshold" };
+        let id = format!("{limit}.{bucket}.{window}.{level}");
+        Self { limit: Some(crossed), ..Self::of(Kind::LimitCrossed, id, envelope, at) }
     }
 
     /// An asynchronous request was taken on.

@@ -55,6 +55,8 @@ pub struct Facts {
     pub stream: bool,
     /// Whether the caller asked for token counts at the end of the stream.
     pub include_usage: bool,
+    /// The person that the request is made for, in the body's `user`.
+    pub user: Option<String>,
     /// A provider named in the body instead of a header.
     pub provider: Option<String>,
     /// A config in the body instead of a header: JSON text, or the id of a stored one.
@@ -81,6 +83,8 @@ struct Fields<'a> {
     query: Option<&'a RawValue>,
     #[serde(borrow)]
     documents: Option<&'a RawValue>,
+    #[serde(borrow)]
+    user: Option<&'a RawValue>,
     #[serde(borrow)]
     provider: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -166,6 +170,8 @@ impl Facts {
             model: fields.model.map(model).transpose()?.flatten(),
             stream,
             include_usage: stream && fields.stream_options.is_some_and(asks_for_usage),
+            // What is no text is for the provider to refuse.
+            user: fields.user.and_then(|raw| serde_json::from_str(raw.get()).ok()),
             // Objects of that name are some provider's own.
             provider: fields.provider.and_then(|raw| serde_json::from_str(raw.get()).ok()),
             config: fields.config.and_then(config_in_body),
@@ -220,6 +226,18 @@ impl Facts {
     /// Whether the body holds options of ours that no provider should see.
     pub fn has_options(&self) -> bool {
         self.provider.is_some() || self.config.is_some()
+    }
+
+    /// The person that the request is made for. The metadata (`_user`) comes from whoever answers for the call, the
+    /// body's `user` from the program that makes it: the first wins.
+    pub fn user(&self, metadata: Option<&str>) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Named {
+            #[serde(rename = "_user")]
+            user: Option<String>,
+        }
+        let named = metadata.and_then(|text| serde_json::from_str::<Named>(text).ok());
+        named.and_then(|named| named.user).or_else(|| self.user.clone()).filter(|user| !user.is_empty())
     }
 
     /// The model, if it names its provider too, as in `@openai-prod/gpt-4o`.
@@ -349,6 +367,20 @@ mod tests {
             facts,
             Facts { model: Some("m".into()), stream: true, include_usage: true, ..Facts::default() }
         );
+    }
+
+    #[test]
+    fn the_user_is_named_by_metadata_or_by_the_body() {
+        let read = |more: &str| {
+            Facts::read(Operation::Chat, None, format!(r#"{{"model":"m","messages":[]{more}}}"#).as_bytes())
+                .unwrap()
+        };
+        let facts = read(r#","user":"ann""#);
+        assert_eq!(facts.user(None).as_deref(), Some("ann"));
+        assert_eq!(facts.user(Some(r#"{"_user":"bob"}"#)).as_deref(), Some("bob"));
+        assert_eq!(facts.user(Some(r#"{"team":"x"}"#)).as_deref(), Some("ann"));
+        assert_eq!(read(r#","user":7"#).user(None), None);
+        assert_eq!(read(r#","user":"""#).user(None), None);
     }
 
     #[test]

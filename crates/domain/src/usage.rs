@@ -38,12 +38,22 @@ pub struct Usage {
     /// Part of `input` that was sound.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub audio_input: u64,
+    /// Part of `cache_write` that the provider keeps for longer than its default time, at a higher price: an hour at
+    /// Anthropic.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_write_long: u64,
     /// Part of `output` spent on reasoning.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reasoning: u64,
     /// Part of `output` that was spoken.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub audio_output: u64,
+    /// Images drawn, which are no tokens.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub images: u64,
+    /// Searches of the web that the provider made, which are no tokens.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub searches: u64,
 }
 
 impl Usage {

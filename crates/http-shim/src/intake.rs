@@ -293,6 +293,7 @@ impl Order {
             request: self.request.clone(),
             workspace: self.identity.workspace.clone(),
             key: self.identity.key.clone(),
+            user: self.facts.user(self.asked.metadata.as_deref()),
             operation: self.operation,
             lane: self.lane,
             content_type: self.asked.content_type.clone(),

@@ -222,6 +222,7 @@ impl Router {
         self.check_deadline(deadline, outline.accepted_at)?;
         let form_or_any = operation.is_form() || operation == Operation::Passthrough;
         Ok(Envelope {
+            user: facts.user(options.metadata.as_deref()),
             operation,
             lane,
             model: facts.model,
@@ -289,6 +290,7 @@ impl Router {
             asynchronous: false,
             config: ConfigSource::default(),
             key: None,
+            user: None,
             routing: domain::config::HeaderOptions::default(),
             forward: None,
             metadata: None,

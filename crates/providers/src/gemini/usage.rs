@@ -20,10 +20,10 @@ pub(super) fn usage(counts: &Map<String, Value>) -> Usage {
         input: count("promptTokenCount").saturating_add(count("toolUsePromptTokenCount")),
         output: count("candidatesTokenCount").saturating_add(thoughts),
         cached_input: count("cachedContentTokenCount"),
-        cache_write: 0,
         // Sound that came from the cache is counted as cached, and no token twice.
         audio_input: heard.saturating_sub(sound("cacheTokensDetails")),
         reasoning: thoughts,
         audio_output: sound("candidatesTokensDetails"),
+        ..Usage::default()
     }
 }

@@ -166,6 +166,7 @@ impl From<Counts> for Usage {
             audio_input: of_input.audio_tokens.unwrap_or(0),
             reasoning: of_output.reasoning_tokens.unwrap_or(0),
             audio_output: of_output.audio_tokens.unwrap_or(0),
+            ..Self::default()
         };
         // xAI and Google count reasoning beside the completion: what the total has on top of both sides.
         let beside = counts.total_tokens.unwrap_or(0).saturating_sub(usage.total());

@@ -65,6 +65,7 @@ impl From<Counts> for Usage {
             audio_input: input.audio_tokens.unwrap_or_default(),
             reasoning: output.reasoning_tokens.unwrap_or_default(),
             audio_output: output.audio_tokens.unwrap_or_default(),
+            ..Self::default()
         }
     }
 }
