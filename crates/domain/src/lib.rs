@@ -19,6 +19,7 @@ pub mod headers;
 pub mod health;
 pub mod host;
 pub mod id;
+pub mod limit;
 pub mod model;
 pub mod next;
 pub mod operation;
