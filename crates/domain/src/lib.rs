@@ -24,6 +24,7 @@ pub mod next;
 pub mod operation;
 pub mod outcome;
 pub mod policy;
+pub mod price;
 pub mod registry;
 pub mod spend;
 pub mod time;
