@@ -157,6 +157,11 @@ pub fn event(workspace: &Workspace, kind: event::Kind) -> String {
     format!("llm.event.{workspace}.{}", kind.as_str())
 }
 
+/// Everything of one kind that happened, in all workspaces.
+pub fn events_of(kind: event::Kind) -> String {
+    format!("llm.event.*.{}", kind.as_str())
+}
+
 /// All events.
 pub const EVENT_ALL: &str = "llm.event.>";
 
@@ -263,6 +268,9 @@ pub(crate) fn once(place: &str) -> String {
 
 /// Questions to the admin API.
 pub const ADMIN: &str = "llm.lookup.admin";
+
+/// Questions to the ledger.
+pub const LEDGER: &str = "llm.lookup.ledger";
 
 /// Asks the broker for messages of a stream without going through a consumer.
 pub(crate) fn direct_get(stream: &str) -> String {

@@ -133,13 +133,17 @@ impl Bus {
         Ok(())
     }
 
-    async fn ensure_consumer(&self, stream: &str, config: pull::Config) -> Result<(), TopologyError> {
+    pub(crate) async fn ensure_consumer(
+        &self,
+        stream: &str,
+        config: pull::Config,
+    ) -> Result<(), TopologyError> {
         let what = config.durable_name.clone().unwrap_or_default();
         let created = self.js.create_consumer_on_stream(config, stream).await;
         created.map(|_| ()).map_err(|err| refused(&format!("consumer {what} of {stream}"), err))
     }
 
-    fn consumer(&self, name: &str, filters: Vec<String>, ack_pending: i64) -> pull::Config {
+    pub(crate) fn consumer(&self, name: &str, filters: Vec<String>, ack_pending: i64) -> pull::Config {
         pull::Config {
             durable_name: Some(name.to_owned()),
             ack_policy: AckPolicy::Explicit,
