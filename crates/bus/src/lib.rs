@@ -16,6 +16,7 @@ pub mod health;
 pub mod identity;
 pub mod inspect;
 pub mod ledger;
+pub mod limits;
 pub mod policy;
 mod publish;
 pub mod registry;

@@ -16,6 +16,7 @@ const STREAMS: &[&str] = &[
     include_str!("../../../nats/streams/LLM_CALL.json"),
     include_str!("../../../nats/streams/LLM_SCHEDULE.json"),
     include_str!("../../../nats/streams/LLM_FALLBACK.json"),
+    include_str!("../../../nats/streams/LLM_LIMIT.json"),
     include_str!("../../../nats/streams/LLM_STATE.json"),
     include_str!("../../../nats/streams/LLM_RESULT.json"),
     include_str!("../../../nats/streams/LLM_RESPONSE.json"),
