@@ -220,7 +220,7 @@ fn an_impossible_price_of_a_provider() {
         &[],
         &[],
         &[
-            "pointsman.toml:2:1: `providers.openai`: `price` lacks `output`: write US dollars per million tokens, as in \
+            "pointsman.toml:2:9: `providers.openai`: `price` lacks `output`: write US dollars per million tokens, as in \
            `output = 2.5`",
         ],
     );
