@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{HeaderOptions, Unsupported, params};
 use crate::health::Watch;
+use crate::limit::Hold;
 use crate::registry::{Format, Quirks};
 use crate::{
     ApiError, Attempt, AttemptId, ConfigSource, Conversation, Lane, Operation, RequestId, Slug, Timestamp,
@@ -213,6 +214,9 @@ pub struct Call {
     /// What to report of the target's health, and about whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<Watch>,
+    /// What limits have set aside for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
     /// Retries that will have been made at this target if it answers.
     #[serde(default)]
     pub retry_count: i32,

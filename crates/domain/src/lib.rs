@@ -27,6 +27,7 @@ pub mod outcome;
 pub mod policy;
 pub mod price;
 pub mod registry;
+pub mod spend;
 pub mod time;
 pub mod usage;
 

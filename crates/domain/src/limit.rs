@@ -141,8 +141,11 @@ pub struct Held {
     pub slot: Slot,
     /// What is counted.
     pub unit: Unit,
-    /// How much: the most that the call can use.
+    /// How much: the most that the call can use. Nothing for a limit that only counts.
     pub amount: u64,
+    /// The limit only counts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub soft: bool,
 }
 
 /// What was set aside for a call, and by whom.
@@ -163,7 +166,7 @@ impl Held {
     pub fn used_by(&self, attempt: &Attempt) -> u64 {
         let known = match self.unit {
             Unit::Concurrent => return 0,
-            Unit::Requests => return if was_made(attempt) { self.amount } else { 0 },
+            Unit::Requests => return u64::from(was_made(attempt)),
             Unit::Cost => attempt.cost.map(|NanoUsd(nano)| nano),
             Unit::Tokens => attempt.usage.map(|usage| usage.total()),
             Unit::InputTokens => attempt.usage.map(|usage| usage.input),

@@ -31,9 +31,6 @@ pub struct Account {
     /// The window in which somebody was last told of a crossing, and of which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<(Slot, Crossing)>,
-    /// Names the last write, so that a writer recognises its own.
-    #[serde(default)]
-    pub write: String,
 }
 
 /// A part of what is left, in one router's hands: what it may yet give out, what it has set aside for calls, and what
@@ -44,6 +41,8 @@ pub struct Grant {
     pub amounts: Amounts,
     /// Everything that finished up to this position of the event stream has been settled.
     pub through: u64,
+    /// Counts the router's writes, so that it recognises its last.
+    pub write: u64,
 }
 
 /// What a router has to say, and what it wants.
@@ -57,6 +56,8 @@ pub struct Change {
     pub wanted: Option<(u64, u64)>,
     /// Everything that finished up to this position of the event stream is in this change or in one before.
     pub through: u64,
+    /// Number of this write of the router's.
+    pub write: u64,
 }
 
 /// Calls that are over.
@@ -100,7 +101,6 @@ impl Account {
             used: Amounts::new(),
             grants: BTreeMap::new(),
             told: None,
-            write: String::new(),
         }
     }
 
@@ -133,6 +133,7 @@ impl Account {
             take(&mut grant.amounts, *slot, *amount);
         }
         grant.through = grant.through.max(change.through);
+        grant.write = change.write;
         let slot = self.window.slot(now);
         let left = self.left(limit.cap, now);
         let (least, most) = change.wanted.unwrap_or((0, 0));
@@ -207,7 +208,7 @@ impl Account {
         (left >= wanted).then_some(now)
     }
 
-    /// Drops what counts no more, and grants of nothing.
+    /// Drops what counts no more.
     fn forget(&mut self, now: Timestamp) {
         let window = self.window;
         let counts = |slot: &Slot, amount: &mut u64| *amount > 0 && window.counts(*slot, now);
@@ -215,7 +216,17 @@ impl Account {
         for grant in self.grants.values_mut() {
             grant.amounts.retain(counts);
         }
-        self.grants.retain(|_, grant| !grant.amounts.is_empty());
+    }
+
+    /// Whether a router's write has arrived.
+    pub fn has_write(&self, by: &str, write: u64) -> bool {
+        self.grants.get(by).is_some_and(|grant| grant.write >= write)
+    }
+
+    /// Nothing is used. What routers have been granted stays.
+    pub fn reset(&mut self) {
+        self.used.clear();
+        self.told = None;
     }
 }
 

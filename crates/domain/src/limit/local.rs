@@ -18,6 +18,8 @@ pub struct Local {
     /// Given out in the second that began then, and in the one before.
     pace: (u64, u64, u64),
     last: Timestamp,
+    /// Writes that were composed.
+    writes: u64,
 }
 
 /// Whether an amount could be given out.
@@ -95,14 +97,16 @@ impl Local {
             self.free.remove(slot);
         }
         let settled = std::mem::take(&mut self.settled);
-        Change { settled, returned, wanted, through }
+        self.writes += 1;
+        Change { settled, returned, wanted, through, write: self.writes }
     }
 
     /// Gives everything back that is free, as somebody else needs it.
     pub fn compose_recall(&mut self, through: u64) -> Change {
         let returned = std::mem::take(&mut self.free);
         let settled = std::mem::take(&mut self.settled);
-        Change { settled, returned, wanted: None, through }
+        self.writes += 1;
+        Change { settled, returned, wanted: None, through, write: self.writes }
     }
 
     /// A change was not written.
