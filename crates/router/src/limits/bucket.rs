@@ -11,7 +11,7 @@ use domain::{Event, RequestId, Timestamp, Workspace};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::{Keeper, Me, Want};
+use super::{Keeper, Want};
 
 /// How long a refusal answers those who want as much or more.
 const REFUSED: Duration = Duration::from_millis(100);
@@ -95,7 +95,6 @@ struct Draft {
     expected: u64,
     change: Change,
     given: Given,
-    me: Me,
     limit: Arc<Limit>,
 }
 
@@ -146,7 +145,11 @@ impl Keeper {
                     self.ctx.bus().recall_limit(&key).await;
                     tokio::time::sleep(RECALL * recalls).await;
                     self.forget_record(&key);
-                    debug!(bucket = key, left = exceeded.left, "asked others to give back what they do not need");
+                    debug!(
+                        bucket = key,
+                        left = exceeded.left,
+                        "asked others to give back what they do not need"
+                    );
                 }
                 Err(Short::Exceeded(exceeded)) => {
                     let until = Instant::now() + REFUSED;
@@ -191,12 +194,7 @@ impl Keeper {
     }
 
     /// Changes a bucket's record by compare-and-set. The gate is held.
-    async fn change(
-        &self,
-        key: &str,
-        why: Why,
-        cause: Option<&(Workspace, RequestId)>,
-    ) -> Result<(), Short> {
+    async fn change(&self, key: &str, why: Why, cause: Option<&(Workspace, RequestId)>) -> Result<(), Short> {
         let mut fresh = false;
         loop {
             let draft = match self.compose(key, why, fresh) {
@@ -254,9 +252,7 @@ impl Keeper {
         let Some((account, sequence)) = &entry.record else { return Composed::Unread };
         let window = entry.limit.window;
         let change = match why {
-            Why::Wanted(least, most) => {
-                entry.local.compose(Some((least, most)), state.through, &window, now)
-            }
+            Why::Wanted(least, most) => entry.local.compose(Some((least, most)), state.through, &window, now),
             Why::Due => entry.local.compose(None, state.through, &window, now),
             Why::Recalled => entry.local.compose_recall(state.through),
         };
@@ -279,7 +275,7 @@ impl Keeper {
             }
             _ => {
                 let limit = Arc::clone(&entry.limit);
-                Composed::Draft(Box::new(Draft { account, expected, change, given, me, limit }))
+                Composed::Draft(Box::new(Draft { account, expected, change, given, limit }))
             }
         }
     }
