@@ -84,6 +84,12 @@ pub trait Models {
     /// The model of that name, or of that alias, at that provider.
     fn find(&self, provider: &str, model: &str) -> Option<&ModelInfo>;
 
+    /// What the model of that name costs at that provider, or what the provider charges for models that nothing is
+    /// known of. None: nobody knows, which is not the same as free.
+    fn price_of(&self, provider: &str, model: &str) -> Option<&Price> {
+        self.find(provider, model)?.price.as_ref()
+    }
+
     /// All of them, each once, by provider and name.
     fn all(&self) -> Box<dyn Iterator<Item = &ModelInfo> + '_>;
 }

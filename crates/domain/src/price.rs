@@ -160,11 +160,18 @@ pub struct Region {
     #[serde(skip_serializing_if = "is_zero")]
     pub surcharge: u32,
     /// Its own rates. What is absent has the plain rate.
-    #[serde(flatten)]
+    #[serde(skip_serializing_if = "Tier::is_empty")]
     pub rates: Tier,
     /// Its own rates by service tier, over those of [`Price::tiers`].
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tiers: BTreeMap<String, Tier>,
+}
+
+impl Tier {
+    /// It says nothing of its own.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 fn is_zero(n: &u32) -> bool {

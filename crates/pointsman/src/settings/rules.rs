@@ -190,6 +190,7 @@ fn provider(rules: &mut Rules, slug: &str, entry: &Provider) {
     }
     rules.at_least_one(entry.concurrency != Some(0), &key("concurrency"));
     provider_headers(rules, slug, entry);
+    provider_price(rules, slug, entry);
     provider_times(rules, slug, entry);
 }
 
@@ -216,6 +217,13 @@ fn provider_headers(rules: &mut Rules, slug: &str, entry: &Provider) {
                  with `auth_header = \"{name}\"`"
             ),
         );
+    }
+}
+
+fn provider_price(rules: &mut Rules, slug: &str, entry: &Provider) {
+    if let Some(Err(problem)) = entry.price.as_ref().map(providers::models::price) {
+        let key = format!("providers.{slug}.price");
+        rules.check(false, &[&key], format!("`providers.{slug}`: {problem}"));
     }
 }
 
