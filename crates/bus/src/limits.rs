@@ -263,7 +263,9 @@ impl Bus {
             }
             match serde_json::from_slice(&message.payload) {
                 Ok(ended) => hear(sequence, ended),
-                Err(err) => warn!(sequence, %err, "an event is malformed; what was set aside for it is looked for"),
+                Err(err) => {
+                    warn!(sequence, %err, "an event is malformed; what was set aside for it is looked for")
+                }
             }
             *position = sequence;
         }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use domain::event::Kind;
 use role::Ctx;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::lease::Lease;
 pub use crate::options::{Database, Options};
@@ -33,6 +33,9 @@ pub const NAME: &str = env!("CARGO_PKG_NAME");
 
 /// The events that are booked.
 const KINDS: &[Kind] = &[Kind::AttemptFinished, Kind::RequestFinished];
+
+/// How long to wait before a database that could not be opened is tried again.
+const OPEN_AGAIN: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// The books and what is needed to keep them.
 struct Ledger {
@@ -46,7 +49,7 @@ struct Ledger {
 /// Runs until shutdown. Fails if the books cannot be opened, or if another process keeps those in a file.
 pub async fn run(ctx: Ctx, options: Options) -> anyhow::Result<()> {
     let database = options.database;
-    let store = Store::open(&database).await?;
+    let Some(store) = open(&ctx, &database).await? else { return Ok(()) };
     let mut lease = match store.is_file() {
         true => Some(Lease::take(ctx.bus(), &database).await?),
         false => None,
@@ -66,6 +69,26 @@ pub async fn run(ctx: Ctx, options: Options) -> anyhow::Result<()> {
         lease.give_back().await;
     }
     ended
+}
+
+/// Opens the database, and waits for one that is elsewhere. None: the role was told to stop meanwhile.
+async fn open(ctx: &Ctx, database: &Database) -> anyhow::Result<Option<Store>> {
+    loop {
+        match Store::open(database).await {
+            Ok(store) => return Ok(Some(store)),
+            Err(err) if matches!(database, Database::File(_)) => return Err(err),
+            Err(err) => {
+                error!(
+                    err = format!("{err:#}"),
+                    "the ledger cannot be opened; events wait on the broker until it can"
+                );
+            }
+        }
+        tokio::select! {
+            () = ctx.draining().cancelled() => return Ok(None),
+            () = tokio::time::sleep(OPEN_AGAIN) => {}
+        }
+    }
 }
 
 async fn keep(lease: Option<&mut Lease>) -> anyhow::Error {

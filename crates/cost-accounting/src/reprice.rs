@@ -9,14 +9,14 @@ use sqlx::any::AnyRow;
 use crate::line::Value;
 use crate::store::{Statement, Store, count, known, text};
 
-/// The price of what a provider answered: by the model that answered, or by the one that was asked.
+/// The price of what a provider answered: by the model that was asked, or by the one that answered.
 pub(crate) trait Prices: Sync {
-    fn price(&self, provider: &str, answered: Option<&str>, asked: Option<&str>) -> Option<Price>;
+    fn price(&self, provider: &str, asked: Option<&str>, answered: Option<&str>) -> Option<Price>;
 }
 
 impl Prices for providers::models::View<'_> {
-    fn price(&self, provider: &str, answered: Option<&str>, asked: Option<&str>) -> Option<Price> {
-        self.price_of_answer(provider, answered, asked).cloned()
+    fn price(&self, provider: &str, asked: Option<&str>, answered: Option<&str>) -> Option<Price> {
+        self.price_of_answer(provider, asked, answered).cloned()
     }
 }
 
@@ -100,7 +100,7 @@ fn price_again(row: &AnyRow, prices: &dyn Prices) -> sqlx::Result<Priced> {
     let (tier, region) = (text(row, 4)?, text(row, 5)?);
     let provider = text(row, 1)?.unwrap_or_default();
     let (answered, asked) = (text(row, 2)?, text(row, 3)?);
-    let price = prices.price(&provider, answered.as_deref(), asked.as_deref());
+    let price = prices.price(&provider, asked.as_deref(), answered.as_deref());
     let again = price.map(|price| {
         let how = Charged { tier: tier.as_deref(), region: region.as_deref() };
         (cost(&price, &usage, &how).0, version(&price))

@@ -66,6 +66,11 @@ impl Store {
     /// Opens the database and brings its tables up to date.
     pub(crate) async fn open(database: &Database) -> anyhow::Result<Self> {
         sqlx::any::install_default_drivers();
+        if let Database::File(path) = database
+            && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
+        {
+            std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        }
         let (url, is_file) = match database {
             Database::File(path) => (format!("sqlite:{}?mode=rwc", path.display()), true),
             Database::Url(url) => (url.clone(), url.starts_with("sqlite:")),
