@@ -21,8 +21,8 @@ pub use crate::settings::problem::{Place, SettingsError, SettingsErrors};
 pub use crate::settings::provider::{Provider, Secret};
 pub(crate) use crate::settings::rules::MOST_MODELS;
 pub use crate::settings::sections::{
-    Auth, Deadlines, Health, Http, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect, Sealing,
-    Secrets, Storage, Work,
+    Auth, Deadlines, Health, Http, Ledger, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect,
+    Sealing, Secrets, Storage, Work,
 };
 pub use crate::settings::units::{ByteSize, SyncInterval};
 pub use providers::models::Entry as Model;
@@ -49,6 +49,8 @@ pub struct Settings {
     pub work: Work,
     /// How failing targets are left alone.
     pub health: Health,
+    /// Where the books are kept.
+    pub ledger: Ledger,
     /// Providers by slug.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub providers: BTreeMap<String, Provider>,
@@ -78,6 +80,7 @@ impl Default for Settings {
             deadlines: Deadlines::default(),
             work: Work::default(),
             health: Health::default(),
+            ledger: Ledger::default(),
             providers: BTreeMap::new(),
             models: BTreeMap::new(),
             route: None,

@@ -43,6 +43,7 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
     http(&mut rules, settings);
     nats(&mut rules, settings);
     limits(&mut rules, settings);
+    ledger(&mut rules, settings);
     times(&mut rules, settings);
     for (slug, entry) in &settings.providers {
         provider(&mut rules, slug, entry);
@@ -102,6 +103,18 @@ fn nats(rules: &mut Rules, settings: &Settings) {
         &["nats.sync_interval"],
         "`nats.sync_interval` cannot be 0: write `always` to flush before every acknowledgement",
     );
+}
+
+fn ledger(rules: &mut Rules, settings: &Settings) {
+    let url = &settings.ledger.url;
+    let schemes = ["sqlite:", "postgres://", "postgresql://"];
+    rules.check(
+        url.is_empty() || schemes.iter().any(|s| url.strip_prefix(s).is_some_and(|rest| !rest.is_empty())),
+        &["ledger.url"],
+        "`ledger.url` has to be `sqlite:` and a file, as in `sqlite:/var/lib/pointsman/ledger.db`, or a PostgreSQL \
+         database, as in `postgres://user:password@host/database`",
+    );
+    rules.at_least_one(settings.ledger.batch >= 1, "ledger.batch");
 }
 
 fn limits(rules: &mut Rules, settings: &Settings) {
