@@ -89,6 +89,8 @@ pub struct PolicyRecord {
 pub(crate) struct Direct {
     pub(crate) subject: String,
     pub(crate) sequence: u64,
+    /// When it was stored; the beginning of time if the broker does not say.
+    pub(crate) stored_at: Timestamp,
     pub(crate) payload: Bytes,
 }
 
@@ -260,7 +262,8 @@ impl Bus {
             let (Some(sequence), Some(subject)) = (sequence, header(headers, "Nats-Subject")) else {
                 return Err(failed("the broker's answer has no sequence".to_owned()));
             };
-            found.push(Direct { subject: subject.to_owned(), sequence, payload: answer.payload });
+            let stored_at = header(headers, "Nats-Time-Stamp").and_then(stored_at).unwrap_or_default();
+            found.push(Direct { subject: subject.to_owned(), sequence, stored_at, payload: answer.payload });
         }
     }
 }
