@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::StatusCode;
 use bytes::Bytes;
+use domain::Timestamp;
 use domain::policy::{Change, Key, Policy};
 use futures::StreamExt as _;
 use parking_lot::RwLock;
@@ -266,4 +267,10 @@ impl Bus {
             found.push(Direct { subject: subject.to_owned(), sequence, stored_at, payload: answer.payload });
         }
     }
+}
+
+/// The broker's time of a message.
+fn stored_at(text: &str) -> Option<Timestamp> {
+    let time = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+    u64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok().map(Timestamp)
 }

@@ -119,9 +119,11 @@ pub fn next(letter: &Letter, answer: &Answer, patience: Duration, now: Timestamp
         Answer::Refused(said) => Next::GiveUp(said.clone()),
         Answer::Failed { said, .. } if letter.notice.change == Change::Test => Next::GiveUp(said.clone()),
         Answer::Failed { said, retry_after } => {
-            let after = wait_before(letter.attempt).max(retry_after.unwrap_or_default());
             let tried = now.since(letter.first_at.unwrap_or(now));
-            if tried.saturating_add(after) > patience {
+            // The last try is at the end of the time, however long the channel wants to be left alone.
+            let after = wait_before(letter.attempt).max(retry_after.unwrap_or_default());
+            let after = after.min(patience.saturating_sub(tried));
+            if after.is_zero() {
                 let (tries, patience) = (letter.attempt, time::format_duration(patience));
                 return Next::GiveUp(format!("not taken within {patience} ({tries} tries), at last: {said}"));
             }

@@ -305,10 +305,11 @@ fn letters_are_offered_again_until_their_time_is_over() {
         (letter(5, Some(0)), failed(Some(1)), 40, again(32)),
         (letter(60, Some(0)), failed(None), 50_000, again(600)),
         (letter(1, None), Answer::Refused("HTTP 410".to_owned()), 0, Next::GiveUp("HTTP 410".to_owned())),
+        (letter(98, Some(0)), failed(Some(1 << 30)), 86_000, again(400)),
         (
             letter(99, Some(0)),
             failed(None),
-            86_000,
+            86_400,
             Next::GiveUp("not taken within 1d (99 tries), at last: HTTP 503".to_owned()),
         ),
     ] {
