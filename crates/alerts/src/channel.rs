@@ -13,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
 pub use email::{Email, Tls};
+pub use pagerduty::PAGERDUTY;
 pub use webhook::{BadSecret, SigningKey};
 
 /// Somebody who is told. URLs may be secrets, so that none is printed.

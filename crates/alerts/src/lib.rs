@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use role::Ctx;
 
-pub use crate::channel::{BadSecret, Channel, Email, SigningKey, Tls};
+pub use lettre::message::Mailbox;
+
+pub use crate::channel::{BadSecret, Channel, Email, PAGERDUTY, SigningKey, Tls};
 pub use crate::options::Options;
 
 /// The crate's name is the role's name, everywhere.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::channel::rfc3339;
 
 /// Where events go unless settings say otherwise.
-pub const ENDPOINT: &str = "https://events.pagerduty.com/v2/enqueue";
+pub const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 
 /// PagerDuty cuts a longer summary.
 const LONGEST: usize = 1024;

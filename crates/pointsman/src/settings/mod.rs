@@ -2,6 +2,7 @@
 //!
 //! Everything that is wrong is reported at once, with file and line and what to write instead.
 
+mod alerts;
 pub(crate) mod expand;
 mod layers;
 mod problem;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::settings::alerts::{Alerts, Channel, ChannelKind, Rule, Tls};
 pub use crate::settings::problem::{Place, SettingsError, SettingsErrors};
 pub use crate::settings::provider::{Provider, Secret};
 pub(crate) use crate::settings::rules::MOST_MODELS;
@@ -49,6 +51,8 @@ pub struct Settings {
     pub work: Work,
     /// How failing targets are left alone.
     pub health: Health,
+    /// Who is told of what.
+    pub alerts: Alerts,
     /// Providers by slug.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub providers: BTreeMap<String, Provider>,
@@ -78,6 +82,7 @@ impl Default for Settings {
             deadlines: Deadlines::default(),
             work: Work::default(),
             health: Health::default(),
+            alerts: Alerts::default(),
             providers: BTreeMap::new(),
             models: BTreeMap::new(),
             route: None,
