@@ -99,7 +99,10 @@ impl Judge {
         let newest = bus.last_event().await?;
         let mut record = known.unwrap_or_else(|| AlertRecord { events: newest, ..AlertRecord::default() });
         if record.events > newest {
-            warn!(position = record.events, newest, "the stream of events was made anew; reading on from its end");
+            warn!(
+                position = record.events,
+                newest, "the stream of events was made anew; reading on from its end"
+            );
             record.events = newest;
         }
         let now = ctx.clock().now();
@@ -239,7 +242,9 @@ impl Judge {
         let letters = Letter::of(notice, channels);
         log(notice, letters.len());
         for letter in letters {
-            bus.send_letter(&letter).await.with_context(|| format!("hand a notice over to {}", letter.channel))?;
+            bus.send_letter(&letter)
+                .await
+                .with_context(|| format!("hand a notice over to {}", letter.channel))?;
         }
         bus.keep_notice(notice).await.context("keep a notice")
     }

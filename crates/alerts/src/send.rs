@@ -128,7 +128,8 @@ async fn words(mut answer: reqwest::Response) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_WORDS).collect();
+    let plain: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_WORDS).collect();
     plain.trim().to_owned()
 }
 

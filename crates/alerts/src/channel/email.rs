@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use domain::alert::{Change, Notice};
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls as SmtpTls, TlsParameters};
@@ -61,7 +61,6 @@ pub(crate) fn message(email: &Email, notice: &Notice, to: &[Mailbox]) -> anyhow:
     // Tells machines not to answer (RFC 3834).
     let name = HeaderName::new_from_ascii_str("Auto-Submitted");
     message.headers_mut().insert_raw(HeaderValue::new(name, "auto-generated".to_owned()));
-    debug_assert!(message.headers().get::<ContentType>().is_some());
     Ok(message)
 }
 

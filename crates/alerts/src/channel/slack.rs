@@ -24,12 +24,8 @@ pub(crate) fn body(notice: &Notice) -> Value {
     if !fields.is_empty() {
         section["fields"] = Value::Array(fields);
     }
-    let about = format!(
-        "{} · since {} · `{}`",
-        notice.severity.as_str(),
-        rfc3339(notice.since),
-        escaped(&notice.id)
-    );
+    let about =
+        format!("{} · since {} · `{}`", notice.severity.as_str(), rfc3339(notice.since), escaped(&notice.id));
     json!({
         "text": format!("{} {}: {}", notice.rule, notice.change, escaped(&notice.summary)),
         "blocks": [section, { "type": "context", "elements": [mrkdwn(&about)] }],

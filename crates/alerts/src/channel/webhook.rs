@@ -25,7 +25,9 @@ pub enum BadSecret {
     #[error("a secret is written `whsec_` and base64: make one with `echo whsec_$(openssl rand -base64 32)`")]
     Form,
     /// It is too short to be safe, or longer than receivers take.
-    #[error("a secret has from 24 to 64 bytes, not {0}: make one with `echo whsec_$(openssl rand -base64 32)`")]
+    #[error(
+        "a secret has from 24 to 64 bytes, not {0}: make one with `echo whsec_$(openssl rand -base64 32)`"
+    )]
     Length(usize),
 }
 

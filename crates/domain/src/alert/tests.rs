@@ -61,14 +61,19 @@ fn feed(book: &mut Book, happenings: &[(u64, Option<Observation>)]) -> Vec<Strin
     said
 }
 
-const ERRORS: Condition =
-    Condition::ErrorRate { window: Duration::from_secs(100), percent: 50, minimum: 4 };
+const ERRORS: Condition = Condition::ErrorRate { window: Duration::from_secs(100), percent: 50, minimum: 4 };
 
 #[test]
 fn failures_raise_one_alert_and_their_end_ends_it() {
     let mut book = book(&[rule(ERRORS)]);
     let mut happenings: Vec<_> = (1..=3).map(|s| (s, Some(ended(true, 5)))).collect();
-    happenings.extend([(4, None), (5, Some(ended(true, 5))), (6, None), (7, Some(ended(true, 5))), (8, None)]);
+    happenings.extend([
+        (4, None),
+        (5, Some(ended(true, 5))),
+        (6, None),
+        (7, Some(ended(true, 5))),
+        (8, None),
+    ]);
     // Only what is older than the window is forgotten; then it has to stay good for 30 s.
     happenings.extend([(60, None), (120, None), (140, None), (150, None), (400, None)]);
     assert_eq!(
@@ -105,7 +110,8 @@ fn rules_of_a_workspace_do_not_hear_of_others() {
 fn slow_answers_raise_an_alert() {
     let window = Duration::from_secs(100);
     let mut book = book(&[rule(Condition::Latency { window, p95: Duration::from_secs(1), minimum: 10 })]);
-    let answers: Vec<_> = (1..=20).map(|s| (s, Some(ended(false, if s < 19 { 100 } else { 3000 })))).collect();
+    let answers: Vec<_> =
+        (1..=20).map(|s| (s, Some(ended(false, if s < 19 { 100 } else { 3000 })))).collect();
     let mut said = feed(&mut book, &answers);
     said.extend(feed(&mut book, &[(21, None), (90, None), (300, None), (340, None)]));
     assert_eq!(
@@ -117,12 +123,8 @@ fn slow_answers_raise_an_alert() {
     );
 }
 
-const SPEND: Condition = Condition::Spend {
-    window: Duration::from_secs(100),
-    multiple: 3,
-    minimum: NanoUsd(500),
-    baseline: 5,
-};
+const SPEND: Condition =
+    Condition::Spend { window: Duration::from_secs(100), multiple: 3, minimum: NanoUsd(500), baseline: 5 };
 
 fn spent(cost: u64) -> Observation {
     Observation::Spent { workspace: workspace(), cost: NanoUsd(cost) }
@@ -174,11 +176,7 @@ fn a_limit_is_said_once_for_each_window_and_level() {
         ],
     );
     let starts: Vec<&str> = said.iter().map(|line| line.split(" limit").next().unwrap()).collect();
-    assert_eq!(
-        starts,
-        ["1 raised", "3 raised", "100 recovered over:", "102 raised"],
-        "{said:?}"
-    );
+    assert_eq!(starts, ["1 raised", "3 raised", "100 recovered over:", "102 raised"], "{said:?}");
     assert!(said[0].ends_with("used up to its threshold: 4.000000000 USD of 5.000000000 USD"), "{said:?}");
 }
 
@@ -223,7 +221,11 @@ fn levels_raise_alerts_and_end_them() {
         (200, Levels { dead_letters: 9, ..Levels::default() }),
         (230, Levels { dead_letters: 9, ..Levels::default() }),
     ] {
-        said.extend(book.tick(&levels, at(second)).into_iter().map(|n| format!("{second} {} {}", n.change, n.summary)));
+        said.extend(
+            book.tick(&levels, at(second))
+                .into_iter()
+                .map(|n| format!("{second} {} {}", n.change, n.summary)),
+        );
     }
     assert_eq!(
         said,
@@ -267,7 +269,10 @@ fn subjects_are_bounded_and_those_with_an_alert_stay() {
     for n in 0..MOST_SUBJECTS + 100 {
         let workspace = Workspace::parse(&format!("w{n}")).unwrap();
         for _ in 0..4 {
-            book.observe(&Observation::Ended { workspace: workspace.clone(), failed: n == 0, total_ms: None }, at(1));
+            book.observe(
+                &Observation::Ended { workspace: workspace.clone(), failed: n == 0, total_ms: None },
+                at(1),
+            );
         }
         if n == 0 {
             assert_eq!(book.tick(&Levels::default(), at(1)).len(), 1);
@@ -286,7 +291,13 @@ fn notice() -> Notice {
 }
 
 fn letter(attempt: u32, first: Option<u64>) -> Letter {
-    Letter { notice: notice(), channel: "ops".to_owned(), only_emails: false, attempt, first_at: first.map(at) }
+    Letter {
+        notice: notice(),
+        channel: "ops".to_owned(),
+        only_emails: false,
+        attempt,
+        first_at: first.map(at),
+    }
 }
 
 fn failed(retry_after: Option<u64>) -> Answer {

@@ -276,7 +276,8 @@ impl Channel {
             K::Slack => Ok(Receiver::Slack { url: self.url(None)? }),
             K::PagerDuty => {
                 let key = self.routing_key.as_ref().map(Secret::expose).filter(|key| !key.is_empty());
-                let key = key.ok_or(("routing_key", "is missing: the integration key of a service".to_owned()))?;
+                let key =
+                    key.ok_or(("routing_key", "is missing: the integration key of a service".to_owned()))?;
                 let routing_key = Zeroizing::new(key.to_owned());
                 Ok(Receiver::PagerDuty { url: self.url(Some(alerts::PAGERDUTY))?, routing_key })
             }
@@ -298,7 +299,8 @@ impl Channel {
 
     fn signing_keys(&self) -> Result<Vec<SigningKey>, Wrong> {
         if self.secrets.is_empty() {
-            let message = "is missing: receivers know by it that a notice is ours; write `[\"${ALERTS_SECRET}\"]`";
+            let message =
+                "is missing: receivers know by it that a notice is ours; write `[\"${ALERTS_SECRET}\"]`";
             return Err(("secrets", message.to_owned()));
         }
         let read = |secret: &Secret| SigningKey::parse(secret.expose());
@@ -336,14 +338,7 @@ impl Channel {
             Tls::Implicit => alerts::Tls::Implicit,
             Tls::None => alerts::Tls::None,
         };
-        Ok(Email {
-            host,
-            port: self.port.unwrap_or(port),
-            tls,
-            login,
-            from: mailbox("from", from)?,
-            to: to?,
-        })
+        Ok(Email { host, port: self.port.unwrap_or(port), tls, login, from: mailbox("from", from)?, to: to? })
     }
 }
 
@@ -394,7 +389,10 @@ impl Rule {
         ];
         for (field, is_given, of) in given {
             if is_given && !of.contains(&kind) {
-                return Err((field, format!("means nothing to a rule of kind `{}`: leave it out", kind.as_str())));
+                return Err((
+                    field,
+                    format!("means nothing to a rule of kind `{}`: leave it out", kind.as_str()),
+                ));
             }
         }
         if kind == K::QueueAge && !self.workspaces.is_empty() {
