@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod alerts;
 mod bad_input;
 mod bodies;
 mod clients;

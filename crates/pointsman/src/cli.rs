@@ -1,6 +1,7 @@
 //! The command line.
 
 mod ledger;
+mod alerts;
 mod policy;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use clap_complete::Shell;
 use domain::model::Capability;
 
 pub use ledger::{Ledger, LedgerReprice};
+pub use alerts::Alerts;
 pub use policy::{
     Apply, Audit, Credential, Diff, Explain, Files, Gateway, Get, History, KeyType, Keys, Kinds, Lint,
     Rollback, Route, Try, VirtualKeys, Workspaces,
@@ -99,6 +101,9 @@ pub enum Command {
     /// The ledger: check it, make it anew from the events, count costs again
     #[command(subcommand)]
     Ledger(Ledger),
+    /// Alerts: what is watched and raised, what was said to whom; and trying channels out
+    #[command(subcommand)]
+    Alerts(Alerts),
     /// What exists on the broker: depth, lag, in flight
     Streams,
     /// Check broker, streams, clocks, storage and providers, and say how to fix what is wrong
@@ -129,12 +134,21 @@ pub enum Role {
     ProviderWorker,
     /// Keeps the ledger: what everything took and cost
     CostAccounting,
+    /// Tells people when something is wrong
+    Alerts,
 }
 
 impl Role {
     /// Every role, in the order in which requests come to them.
     pub const ALL: &'static [Self] =
-        &[Self::HttpShim, Self::AdminApi, Self::Router, Self::ProviderWorker, Self::CostAccounting];
+        &[
+            Self::HttpShim,
+            Self::AdminApi,
+            Self::Router,
+            Self::ProviderWorker,
+            Self::CostAccounting,
+            Self::Alerts,
+        ];
 }
 
 #[derive(Debug, Args)]
@@ -355,7 +369,7 @@ mod tests {
 
     #[test]
     fn roles_are_all_none_or_a_list() {
-        assert_eq!(parse_roles("all").unwrap().len(), Role::ALL.len());
+        assert_eq!(parse_roles("all").unwrap(), Role::ALL);
         assert!(parse_roles("none").unwrap().is_empty());
         assert_eq!(parse_roles("router, http-shim").unwrap(), [Role::Router, Role::HttpShim]);
         assert!(parse_roles("rooter").unwrap_err().to_string().contains("provider-worker"));

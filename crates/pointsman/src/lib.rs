@@ -86,6 +86,7 @@ async fn dispatch(
         Command::Dead(dead) => commands::dead::run(dead, output, &settings).await,
         Command::Targets(targets) => commands::targets::run(targets, output, &settings).await,
         Command::Ledger(ledger) => commands::ledger::run(ledger, output, &settings).await,
+        Command::Alerts(alerts) => commands::alerts::run(alerts, output, &settings).await,
         Command::Streams => commands::streams::run(output, &settings).await,
         Command::Doctor => commands::doctor::run(output, &settings).await,
         Command::Apply(apply) => commands::apply::run(apply, output, &settings, &env).await,

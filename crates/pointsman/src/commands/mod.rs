@@ -1,5 +1,6 @@
 //! What one can ask of a running gateway.
 
+pub(crate) mod alerts;
 pub(crate) mod apply;
 pub(crate) mod ask;
 pub(crate) mod audit;

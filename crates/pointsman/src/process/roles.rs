@@ -122,6 +122,11 @@ impl Roles {
                 let options = ledger_options(serving);
                 self.tasks.spawn(role::run(ctx, |ctx| cost_accounting::run(ctx, options)));
             }
+            Role::Alerts => {
+                let ctx = self.ctx(alerts::NAME, known, &self.workers);
+                let options = alerts_options(serving);
+                self.tasks.spawn(role::run(ctx, |ctx| alerts::run(ctx, options)));
+            }
             Role::Router => {
                 let ctx = self.ctx(router::NAME, known, &self.workers);
                 let options = router_options(serving);
@@ -229,6 +234,17 @@ fn ledger_options(serving: &Serving) -> cost_accounting::Options {
     cost_accounting::Options {
         database: settings.ledger.database(&settings.data_dir),
         batch: settings.ledger.batch,
+    }
+}
+
+fn alerts_options(serving: &Serving) -> alerts::Options {
+    let settings = &serving.settings.alerts;
+    let checked = settings.checked();
+    alerts::Options {
+        every: settings.every,
+        patience: settings.give_up_after,
+        rules: checked.rules,
+        channels: checked.channels,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Everything that is wrong is reported at once, with file and line and what to write instead.
 
+mod alerts;
 pub(crate) mod expand;
 mod layers;
 mod problem;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::settings::alerts::{Alerts, Channel, ChannelKind, Rule, Tls};
 pub use crate::settings::problem::{Place, SettingsError, SettingsErrors};
 pub use crate::settings::provider::{Provider, Secret};
 pub(crate) use crate::settings::rules::MOST_MODELS;
@@ -51,6 +53,8 @@ pub struct Settings {
     pub health: Health,
     /// Where the books are kept.
     pub ledger: Ledger,
+    /// Who is told of what.
+    pub alerts: Alerts,
     /// Providers by slug.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub providers: BTreeMap<String, Provider>,
@@ -81,6 +85,7 @@ impl Default for Settings {
             work: Work::default(),
             health: Health::default(),
             ledger: Ledger::default(),
+            alerts: Alerts::default(),
             providers: BTreeMap::new(),
             models: BTreeMap::new(),
             route: None,

@@ -45,6 +45,7 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
     limits(&mut rules, settings);
     ledger(&mut rules, settings);
     times(&mut rules, settings);
+    alerts(&mut rules, settings);
     for (slug, entry) in &settings.providers {
         provider(&mut rules, slug, entry);
     }
@@ -144,6 +145,14 @@ fn limits(rules: &mut Rules, settings: &Settings) {
         let message = format!("`{key}` has to be `1s` or more: the broker counts in seconds");
         rules.check(ttl >= Duration::from_secs(1), &[key], message);
     }
+}
+
+fn alerts(rules: &mut Rules, settings: &Settings) {
+    let alerts = &settings.alerts;
+    rules.some_time(alerts.every, "alerts.every");
+    rules.some_time(alerts.give_up_after, "alerts.give_up_after");
+    let problems = alerts.checked().problems;
+    rules.0.extend(problems.into_iter().map(|(keys, message)| Broken { keys, message }));
 }
 
 fn times(rules: &mut Rules, settings: &Settings) {
