@@ -113,6 +113,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether requests are counted by something that distinguishes them.
+    pub fn is_grouped(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
     /// The bucket that a request counts for. None: the policy is not about it.
     pub fn bucket(&self, asked: &Spender<'_>) -> Option<Bucket> {
         if !self.conditions.iter().all(|condition| condition.holds(asked)) {
@@ -252,8 +257,10 @@ struct Condition {
     field: Field,
     /// Any of these. None: whatever is there.
     values: Option<Vec<String>>,
+    /// None of these.
+    but: Vec<String>,
     /// The opposite has to be so.
-    excludes: bool,
+    negated: bool,
 }
 
 impl Condition {
@@ -262,43 +269,32 @@ impl Condition {
         let example = "{\"key\":\"metadata.team\",\"value\":\"red\"}";
         let fields = object(&path, value, &["key", "value", "excludes"], example)?;
         let field = Field::read(&path, fields)?;
-        let excludes = match fields.get("excludes") {
-            None | Some(Value::Null) => false,
-            Some(Value::Bool(yes)) => *yes,
-            Some(other) => {
-                let message = format!("{} cannot be; write true or false", short(other));
-                return Err(InvalidCap::new(format!("{path}.excludes"), message));
-            }
+        let hint = "write text, a list of texts, or `*` for whatever is there";
+        let (negated, but) = match fields.get("excludes") {
+            None | Some(Value::Null) => (false, Vec::new()),
+            Some(Value::Bool(yes)) => (*yes, Vec::new()),
+            Some(listed) => (false, texts(&format!("{path}.excludes"), &field, listed, hint)?),
         };
         let at = format!("{path}.value");
-        let hint = "write text, a list of texts, or `*` for whatever is there";
-        let values: Vec<String> = match fields.get("value") {
+        let values = match fields.get("value") {
+            // Whatever is there, but not this.
+            None | Some(Value::Null) if !but.is_empty() => vec!["*".to_owned()],
             None | Some(Value::Null) => return Err(InvalidCap::new(at, format!("is missing; {hint}"))),
-            Some(Value::Array(all)) if all.is_empty() => {
-                return Err(InvalidCap::new(at, format!("the list is empty; {hint}")));
-            }
-            Some(Value::Array(all)) => {
-                let each = all.iter().enumerate().map(|(n, one)| scalar(&format!("{at}[{n}]"), one, hint));
-                each.collect::<Result<_, _>>()?
-            }
-            Some(one) => vec![scalar(&at, one, hint)?],
+            Some(listed) => texts(&at, &field, listed, hint)?,
         };
         let any = values.iter().any(|value| value == "*");
-        let named = values.into_iter().map(|value| usual(&field, value, &at)).collect::<Result<_, _>>();
-        Ok(Self { values: if any { None } else { Some(named?) }, field, excludes })
+        Ok(Self { field, values: (!any).then_some(values), but, negated })
     }
 
     fn holds(&self, asked: &Spender<'_>) -> bool {
         let found = self.field.value(asked);
-        let among = match (&self.values, &found, &self.field) {
-            (_, None, _) => false,
-            (None, Some(_), _) => true,
-            (Some(patterns), Some(model), Field::Model) => {
-                patterns.iter().any(|pattern| is_model(pattern, model, asked))
-            }
-            (Some(values), Some(found), _) => values.iter().any(|value| value == found),
+        let among = |values: &[String]| match (&found, &self.field) {
+            (None, _) => false,
+            (Some(model), Field::Model) => values.iter().any(|pattern| is_model(pattern, model, asked)),
+            (Some(found), _) => values.iter().any(|value| value == found),
         };
-        among != self.excludes
+        let fits = found.is_some() && self.values.as_deref().is_none_or(among) && !among(&self.but);
+        fits != self.negated
     }
 }
 
@@ -322,6 +318,25 @@ fn parts(model: &str) -> (Option<&str>, &str) {
         Some((place, bare)) => (Some(place), bare),
         None => (None, model),
     }
+}
+
+/// The values of a condition, which are one or a list, as requests have them.
+fn texts(path: &str, field: &Field, value: &Value, hint: &str) -> Result<Vec<String>, InvalidCap> {
+    let listed = match value {
+        Value::Array(all) if all.is_empty() => {
+            return Err(InvalidCap::new(path, format!("the list is empty; {hint}")));
+        }
+        Value::Array(all) => {
+            let each = all.iter().enumerate().map(|(n, one)| (format!("{path}[{n}]"), one));
+            each.collect()
+        }
+        one => vec![(path.to_owned(), one)],
+    };
+    let read = |(path, one): (String, &Value)| match scalar(&path, one, hint)? {
+        any if any == "*" => Ok(any),
+        text => usual(field, text, &path),
+    };
+    listed.into_iter().map(read).collect()
 }
 
 /// A value as requests have it, where there are other spellings of it.

@@ -101,6 +101,22 @@ pub struct Declared {
     pub name: String,
     /// The limit.
     pub limit: Arc<Limit>,
+    /// It has one count per value of something.
+    pub grouped: bool,
+}
+
+impl Declared {
+    /// The workspace that the entity belongs to.
+    pub fn workspace<'a>(&'a self, policy: &'a Policy) -> Option<&'a Workspace> {
+        match &self.key {
+            Key::Workspace(workspace)
+            | Key::VirtualKey(workspace, _)
+            | Key::Policy(workspace, _)
+            | Key::Config(workspace, _)
+            | Key::Version(workspace, ..) => Some(workspace),
+            Key::ApiKey(id) => policy.api_keys.get(id).map(|held| &held.entity.workspace),
+        }
+    }
 }
 
 impl Policy {
@@ -175,6 +191,13 @@ impl Policy {
         .unwrap_or_default()
     }
 
+    /// Whether a policy keeps one count per value of something.
+    pub fn is_grouped(&self, key: &Key) -> bool {
+        let Key::Policy(workspace, id) = key else { return false };
+        let held = self.limit_policies.get(workspace).and_then(|own| own.get(id));
+        held.is_some_and(|held| held.limits.is_grouped())
+    }
+
     /// Every limit in force, of a workspace or of all: by level, then by the entity.
     pub fn declared_limits(&self, workspace: Option<&Workspace>) -> Vec<Declared> {
         let here = |owner: &Workspace, status: Status| {
@@ -200,7 +223,9 @@ impl Policy {
         let mut declared: Vec<Declared> = Vec::new();
         for (key, name) in found {
             let each = self.limits_of(&key).into_iter();
-            declared.extend(each.map(|limit| Declared { key: key.clone(), name: name.to_owned(), limit }));
+            let grouped = self.is_grouped(&key);
+            let one = |limit| Declared { key: key.clone(), name: name.to_owned(), limit, grouped };
+            declared.extend(each.map(one));
         }
         declared.sort_by_cached_key(|one| (one.limit.level, one.limit.name()));
         declared

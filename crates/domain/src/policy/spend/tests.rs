@@ -218,6 +218,11 @@ fn conditions_say_whose_requests_count() {
         check(json!({ "key": key, "value": value }), &request, expected);
         check(json!({ "key": key, "value": value, "excludes": true }), &request, !expected);
     }
+    for (excluded, expected) in [(json!("blue"), true), (json!(["blue", "red"]), false)] {
+        check(json!({ "key": "metadata.team", "excludes": excluded }), &request, expected);
+        check(json!({ "key": "metadata.none", "excludes": excluded }), &request, false);
+    }
+    check(json!({ "key": "model", "value": "gpt-*", "excludes": "gpt-4*" }), &request, false);
     let named = Request { model: Some("@team/gpt-4o"), ..Request::default() };
     for (pattern, expected) in
         [("gpt-4o", true), ("@team/*", true), ("@openai/gpt-4o", true), ("@other/*", false)]
