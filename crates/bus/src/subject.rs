@@ -119,6 +119,9 @@ pub fn schedule(request: &RequestId, number: u32) -> String {
     format!("llm.schedule.{request}.{number}")
 }
 
+/// All delayed retries.
+pub(crate) const SCHEDULES: &str = "llm.schedule.>";
+
 /// All delayed retries of a request.
 pub fn schedules(request: &RequestId) -> String {
     format!("llm.schedule.{request}.*")
