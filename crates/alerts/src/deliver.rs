@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::PutError;
-use bus::work::{Delivery as Message, Job, Puller};
+use bus::work::{Delivery as Message, Job, MAX_DELIVERIES, Puller};
 use domain::alert::{Answer, Change, Delivery, Letter, Next, next};
 use role::Ctx;
 use tracing::{error, info, warn};
@@ -54,6 +54,10 @@ impl Post {
 
     /// Sends one letter. What becomes of it is stored before the message is acknowledged.
     async fn handle(&self, message: &Message) -> Result<(), PutError> {
+        if message.delivered > MAX_DELIVERIES {
+            let reason = format!("delivered {} times without an end: it takes its readers down", message.delivered);
+            return self.put_aside(message, &reason).await;
+        }
         let letter: Letter = match serde_json::from_slice(message.payload()) {
             Ok(letter) => letter,
             Err(err) => return self.put_aside(message, &format!("the notice cannot be read: {err}")).await,
