@@ -156,7 +156,9 @@ impl Router {
                             match verdict(target.on_limit, &limited, envelope.deadline, now) {
                                 Verdict::Refuse => return self.refuse_limited(&envelope, &limited).await,
                                 Verdict::Wait(after) => {
-                                    return self.wait_for_room(envelope, *limited, after, body, &failed).await;
+                                    return self
+                                        .wait_for_room(envelope, *limited, after, body, &failed)
+                                        .await;
                                 }
                                 Verdict::Next(leads_on) => {
                                     failed = put_down(&mut envelope, &chosen, &limited, leads_on, now);

@@ -217,7 +217,10 @@ impl Keeper {
         let mut state = self.state.lock();
         let through = state.through;
         if let Some(me) = state.me.take() {
-            warn!(name = me.name, "this router was taken for dead; what it had set aside is settled by others");
+            warn!(
+                name = me.name,
+                "this router was taken for dead; what it had set aside is settled by others"
+            );
         }
         *state = State { through, ..State::default() };
     }
@@ -271,12 +274,7 @@ impl Keeper {
 
 impl State {
     /// Settles what is set aside for calls of a request.
-    fn settle(
-        &mut self,
-        request: &RequestId,
-        which: impl Fn(&Kept) -> bool,
-        used: impl Fn(&Held) -> u64,
-    ) {
+    fn settle(&mut self, request: &RequestId, which: impl Fn(&Kept) -> bool, used: impl Fn(&Held) -> u64) {
         let Some(all) = self.held.get_mut(request) else { return };
         let (over, rest): (Vec<Kept>, Vec<Kept>) = std::mem::take(all).into_iter().partition(which);
         match rest.is_empty() {

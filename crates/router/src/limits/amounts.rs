@@ -215,7 +215,8 @@ fn exceeded_error(exceeded: &Exceeded, now: Timestamp) -> Limited {
         amount(limit.unit, *wanted)
     );
     if *wanted > limit.cap {
-        message.push_str("; it never leaves that much: ask for fewer tokens (`max_tokens`), or raise the limit");
+        message
+            .push_str("; it never leaves that much: ask for fewer tokens (`max_tokens`), or raise the limit");
     } else if let Some(at) = opens_at {
         message.push_str(&format!("; there is room again {}", moment(*at, now)));
     } else if is_budget {
@@ -258,9 +259,11 @@ fn portkeys_words(bucket: &Bucket, is_budget: bool) -> (&'static str, &'static s
             // The spelling is Portkey's.
             ("05", "api_key_rate_limit_error", outer(&format!("apikey {owner} rate limit exceded"), "05"))
         }
-        (Level::Workspace, false) => {
-            ("05", "workspace_rate_limit_error", outer(&format!("workspace {owner} rate limit exceeded"), "05"))
-        }
+        (Level::Workspace, false) => (
+            "05",
+            "workspace_rate_limit_error",
+            outer(&format!("workspace {owner} rate limit exceeded"), "05"),
+        ),
         (Level::VirtualKey, true) => (
             "04",
             "virtual_key_exhaust_error",

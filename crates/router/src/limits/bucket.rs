@@ -146,7 +146,11 @@ impl Keeper {
                     self.ctx.bus().recall_limit(&key).await;
                     tokio::time::sleep(RECALL * recalls).await;
                     self.forget_record(&key);
-                    debug!(bucket = key, left = exceeded.left, "asked others to give back what they do not need");
+                    debug!(
+                        bucket = key,
+                        left = exceeded.left,
+                        "asked others to give back what they do not need"
+                    );
                 }
                 Err(Short::Exceeded(exceeded)) => {
                     let until = Instant::now() + REFUSED;
@@ -191,12 +195,7 @@ impl Keeper {
     }
 
     /// Changes a bucket's record by compare-and-set. The gate is held.
-    async fn change(
-        &self,
-        key: &str,
-        why: Why,
-        cause: Option<&(Workspace, RequestId)>,
-    ) -> Result<(), Short> {
+    async fn change(&self, key: &str, why: Why, cause: Option<&(Workspace, RequestId)>) -> Result<(), Short> {
         let mut fresh = false;
         loop {
             let draft = match self.compose(key, why, fresh) {
@@ -254,9 +253,7 @@ impl Keeper {
         let Some((account, sequence)) = &entry.record else { return Composed::Unread };
         let window = entry.limit.window;
         let change = match why {
-            Why::Wanted(least, most) => {
-                entry.local.compose(Some((least, most)), state.through, &window, now)
-            }
+            Why::Wanted(least, most) => entry.local.compose(Some((least, most)), state.through, &window, now),
             Why::Due => entry.local.compose(None, state.through, &window, now),
             Why::Recalled => entry.local.compose_recall(state.through),
         };

@@ -116,7 +116,8 @@ impl Keeper {
         let now = self.ctx.clock().now();
         let overdue: Vec<(RequestId, u32)> = {
             let state = self.state.lock();
-            let all = state.held.iter().flat_map(|(request, all)| all.iter().map(move |kept| (request, kept)));
+            let all =
+                state.held.iter().flat_map(|(request, all)| all.iter().map(move |kept| (request, kept)));
             all.filter(|(_, kept)| kept.ended || now > kept.deadline.plus(OVERDUE))
                 .map(|(request, kept)| (request.clone(), kept.number))
                 .collect()
@@ -132,7 +133,8 @@ impl Keeper {
         for call in overdue {
             let is_there = there.contains(&call);
             let (request, number) = call;
-            let kept = state.held.get_mut(&request).and_then(|all| all.iter_mut().find(|k| k.number == number));
+            let kept =
+                state.held.get_mut(&request).and_then(|all| all.iter_mut().find(|k| k.number == number));
             let Some(kept) = kept else { continue };
             match kept.missing {
                 _ if is_there => kept.missing = None,

@@ -35,7 +35,10 @@ pub(crate) async fn run(keeper: Arc<Keeper>) {
             }
         }
         if let Err(err) = keeper.reclaim().await {
-            warn!(err = format!("{err:#}"), "what routers left behind was not settled; the next round goes on");
+            warn!(
+                err = format!("{err:#}"),
+                "what routers left behind was not settled; the next round goes on"
+            );
         }
     }
 }
@@ -59,7 +62,8 @@ impl Keeper {
             bus.lower_fence(name).await?;
         }
         let oldest = accounts.iter().flat_map(|account| &account.grants);
-        let oldest = oldest.filter(|(by, _)| gone.contains(&by.as_str())).map(|(_, grant)| grant.through).min();
+        let oldest =
+            oldest.filter(|(by, _)| gone.contains(&by.as_str())).map(|(_, grant)| grant.through).min();
         // In the order in which calls move on: a call that ends meanwhile is found in both and counts as ended.
         let calls = bus.held_calls().await?;
         let ended = bus.ended_after(oldest.unwrap_or(0)).await?;
@@ -92,7 +96,13 @@ impl Keeper {
             match bus.put_limit_account(&account, sequence).await {
                 Ok(_) => {
                     let (held, used) = (outstanding.held.len(), outstanding.used.len());
-                    info!(router = gone, bucket = account.bucket, held, used, "settled what a router left behind");
+                    info!(
+                        router = gone,
+                        bucket = account.bucket,
+                        held,
+                        used,
+                        "settled what a router left behind"
+                    );
                     return Ok(());
                 }
                 Err(PutError::Conflict) => {}
