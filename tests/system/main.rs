@@ -11,6 +11,7 @@ mod doors;
 mod gitops;
 mod health;
 mod interface;
+mod ledger;
 mod life;
 mod live;
 mod operations;
