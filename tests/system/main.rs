@@ -13,6 +13,7 @@ mod health;
 mod interface;
 mod ledger;
 mod life;
+mod limits;
 mod live;
 mod operations;
 mod portkey;

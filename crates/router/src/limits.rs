@@ -254,7 +254,7 @@ impl Keeper {
             return Ok(());
         }
         let bus = self.ctx.bus();
-        let name = format!("{}-{}", bus.options().name, RequestId::generate(self.ctx.clock().now()));
+        let name = format!("{}-{:x}", bus.options().name, self.ctx.clock().now().0);
         let begun = Instant::now();
         let fence = bus.raise_fence(&name).await?;
         let lease = bus.keep_limit_holder(&name, 0, self.patience()).await?.unwrap_or(0);

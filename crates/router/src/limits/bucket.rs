@@ -11,7 +11,7 @@ use domain::{Event, RequestId, Timestamp, Workspace};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::{Keeper, Me, Want};
+use super::{Keeper, Want};
 
 /// How long a refusal answers those who want as much or more.
 const REFUSED: Duration = Duration::from_millis(100);
@@ -95,7 +95,6 @@ struct Draft {
     expected: u64,
     change: Change,
     given: Given,
-    me: Me,
     limit: Arc<Limit>,
 }
 
@@ -276,7 +275,7 @@ impl Keeper {
             }
             _ => {
                 let limit = Arc::clone(&entry.limit);
-                Composed::Draft(Box::new(Draft { account, expected, change, given, me, limit }))
+                Composed::Draft(Box::new(Draft { account, expected, change, given, limit }))
             }
         }
     }

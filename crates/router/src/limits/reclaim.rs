@@ -47,13 +47,13 @@ impl Keeper {
     async fn reclaim(&self) -> anyhow::Result<()> {
         let bus = self.ctx.bus();
         let accounts = bus.limit_accounts().await?;
-        let holders: BTreeSet<&str> =
-            accounts.iter().flat_map(|account| account.grants.keys()).map(String::as_str).collect();
+        let holders: BTreeSet<String> =
+            accounts.iter().flat_map(|account| account.grants.keys()).cloned().collect();
         if holders.is_empty() {
             return Ok(());
         }
-        let alive = bus.limit_holders_alive(holders.iter().copied()).await?;
-        let gone: Vec<&str> = holders.into_iter().filter(|name| !alive.contains(name)).collect();
+        let alive = bus.limit_holders_alive(&holders).await?;
+        let gone: Vec<String> = holders.into_iter().filter(|name| !alive.contains(name)).collect();
         if gone.is_empty() {
             return Ok(());
         }
@@ -62,15 +62,14 @@ impl Keeper {
             bus.lower_fence(name).await?;
         }
         let oldest = accounts.iter().flat_map(|account| &account.grants);
-        let oldest =
-            oldest.filter(|(by, _)| gone.contains(&by.as_str())).map(|(_, grant)| grant.through).min();
+        let oldest = oldest.filter(|(by, _)| gone.contains(by)).map(|(_, grant)| grant.through).min();
         // In the order in which calls move on: a call that ends meanwhile is found in both and counts as ended.
         let calls = bus.held_calls().await?;
         let ended = bus.ended_after(oldest.unwrap_or(0)).await?;
         let through = ended.last().map_or(0, |(sequence, _)| *sequence);
         let found = Found { calls, ended, through };
         for account in &accounts {
-            for name in gone.iter().filter(|name| account.grants.contains_key(**name)) {
+            for name in gone.iter().filter(|name| account.grants.contains_key(*name)) {
                 self.reclaim_of(account.clone(), name, &found).await?;
             }
         }
@@ -82,13 +81,8 @@ impl Keeper {
         loop {
             let (account, sequence) = bus.limit_account(&seen.bucket).await?;
             let Some(mut account) = account else { return Ok(()) };
-            // What a later round has settled is none of ours.
-            let Some(grant) = account.grants.get(gone).filter(|g| g.through <= found.through.max(g.through))
-            else {
-                return Ok(());
-            };
-            let before = grant.clone();
-            let outstanding = found.of(gone, &account.bucket, grant.through);
+            let Some(before) = account.grants.get(gone).cloned() else { return Ok(()) };
+            let outstanding = found.of(gone, &account.bucket, before.through);
             account.reclaim(gone, &outstanding, found.through);
             if account.grants.get(gone) == Some(&before) {
                 return Ok(());
