@@ -12,6 +12,7 @@ mod doors;
 mod gitops;
 mod health;
 mod interface;
+mod ledger;
 mod life;
 mod limits;
 mod live;

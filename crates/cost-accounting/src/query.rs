@@ -311,7 +311,7 @@ async fn latencies(
     let partition = if names.is_empty() { String::new() } else { format!("PARTITION BY {list} ") };
     let rank = |percent: u8| format!("MIN(CASE WHEN place * 100 >= size * {percent} THEN ms END)");
     statement.sql = format!(
-        "SELECT {list}{comma}CAST(SUM(ms) / COUNT(*) AS BIGINT), {}, {}, {} FROM (\
+        "SELECT {list}{comma}CAST(SUM(ms) AS BIGINT) / COUNT(*), {}, {}, {} FROM (\
          SELECT {list}{comma}ms, ROW_NUMBER() OVER ({partition}ORDER BY ms) AS place, COUNT(*) OVER ({partition}) \
          AS size FROM (SELECT {}e.total_ms AS ms {}) x) y {grouped}",
         rank(50),

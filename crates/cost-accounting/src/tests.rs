@@ -4,6 +4,7 @@ mod books;
 mod given;
 mod law;
 mod money;
+#[expect(unreachable_pub, reason = "the system tests share the file, where it is public")]
 #[path = "../../../tests/src/harness/postgres.rs"]
 mod postgres;
 

@@ -2,9 +2,7 @@
 
 use domain::event::{CacheStatus, CacheUse, Decision, End, Kind, Reason};
 use domain::model::NanoUsd;
-use domain::{
-    Attempt, AttemptId, ErrorClass, Event, RequestId, Timestamp, Usage, outcome,
-};
+use domain::{Attempt, AttemptId, ErrorClass, Event, RequestId, Timestamp, Usage, outcome};
 
 /// Saturday, 2026-11-21, 21:00:00 UTC.
 pub(super) const BEGIN: u64 = 1_795_294_800_000;

@@ -3,7 +3,7 @@
 use domain::model::NanoUsd;
 use domain::spend::{Order, Query, Row};
 use domain::{Attempt, Event, Timestamp};
-use proptest::prelude::*;
+use proptest::prelude::any;
 use proptest::test_runner::{Config, TestRunner};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
