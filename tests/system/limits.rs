@@ -242,7 +242,7 @@ async fn budgets_need_a_price_tell_of_themselves_and_come_in_portkeys_shape() {
         "{}",
         unknown.text
     );
-    let mut body = chat("priced?tokens=20", "hello");
+    let mut body = chat("priced?words=20", "hello");
     body["max_tokens"] = json!(20);
     let mut answered = 0;
     let refused = loop {
@@ -279,7 +279,7 @@ async fn no_budget_is_exceeded_by_four_routers_that_are_killed() {
     let mut routers: Vec<Pointsman> = (0..4).map(|_| cluster.router()).collect();
     cluster.key("five", "paid", json!({ "usage_limits": { "type": "cost", "credit_limit": 5 } })).await;
     let client = cluster.client();
-    let mut body = chat("five?tokens=15", "hello");
+    let mut body = chat("five?words=15", "hello");
     body["max_tokens"] = json!(15);
     let worst = u64::try_from(body.to_string().len()).unwrap() + 15;
     let mut answered = 0;
