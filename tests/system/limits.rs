@@ -201,7 +201,10 @@ async fn at_a_limit_the_config_says_refuse_wait_or_go_on() {
     let config = json!({ "provider": "@line", "on_limit": "wait" }).to_string();
     let mut ids = Vec::new();
     for _ in 0..3 {
-        let request = client.chat("line?delay=4s").header("x-portkey-config", &config).header("Prefer", "respond-async");
+        let request = client
+            .chat("line?delay=4s")
+            .header("x-portkey-config", &config)
+            .header("Prefer", "respond-async");
         let accepted = client.send(request).await;
         ids.push(accepted.body["id"].as_str().unwrap_or_else(|| panic!("{}", accepted.text)).to_owned());
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -212,7 +215,11 @@ async fn at_a_limit_the_config_says_refuse_wait_or_go_on() {
         (shown.body["waiting"]["position"] == 2).then_some(shown)
     })
     .await;
-    assert!(last.body["waiting"]["limit"].as_str().unwrap().contains("line.concurrent.held"), "{}", last.text);
+    assert!(
+        last.body["waiting"]["limit"].as_str().unwrap().contains("line.concurrent.held"),
+        "{}",
+        last.text
+    );
 
     // Nobody waits for what comes after the deadline.
     cluster

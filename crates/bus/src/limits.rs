@@ -211,13 +211,12 @@ impl Bus {
         let Some(waiting) = own.and_then(|(envelope, _, _)| envelope.waiting) else { return Ok(None) };
         let mut before = 0;
         let mut from = 1;
-        while let Some(lying) =
-            self.next_lying(subject::SCHEDULE_STREAM, subject::SCHEDULES, from).await?
-        {
+        while let Some(lying) = self.next_lying(subject::SCHEDULE_STREAM, subject::SCHEDULES, from).await? {
             from = lying.sequence + 1;
             let Ok((envelope, _, _)) = Envelope::decode(&lying.payload) else { continue };
             let earlier = |other: &Waiting| other.bucket == waiting.bucket && other.since < waiting.since;
-            before += u64::from(envelope.request != *request && envelope.waiting.as_ref().is_some_and(earlier));
+            before +=
+                u64::from(envelope.request != *request && envelope.waiting.as_ref().is_some_and(earlier));
         }
         Ok(Some(InLine { waiting, position: before + 1 }))
     }
@@ -234,13 +233,6 @@ impl Bus {
             }
         }
         Ok(found)
-    }
-
-    /// The last position of the event stream.
-    pub async fn last_event(&self) -> Result<u64, ReadError> {
-        let place = subject::EVENT_STREAM;
-        let stream = self.js.get_stream(place).await.map_err(|err| ReadError::new(place, err))?;
-        Ok(stream.cached_info().state.last_sequence)
     }
 
     /// Hands over the end of every attempt and request after a position of the event stream, in order and each once,
