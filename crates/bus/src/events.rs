@@ -14,6 +14,9 @@ use crate::{Bus, subject};
 /// The broker waits this long for the first message of a batch; then it is asked again.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// A pull that has not come to its end this long after it should have is dead.
+const FORGOTTEN: Duration = Duration::from_secs(5);
+
 /// A reader that forgot to go away is forgotten after this long.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -125,7 +128,9 @@ impl EventReader {
             Some(wait) => self.consumer.batch().max_messages(most).expires(wait).messages().await?,
         };
         let mut taken = Vec::new();
-        while let Some(message) = messages.next().await {
+        // A pull dies with its connection, and its end is then never told.
+        let until = tokio::time::Instant::now() + wait.unwrap_or_default() + FORGOTTEN;
+        while let Some(message) = tokio::time::timeout_at(until, messages.next()).await? {
             let message = message.map_err(|err| anyhow::anyhow!("take events from the broker: {err}"))?;
             taken.extend(Delivery::new(message));
         }

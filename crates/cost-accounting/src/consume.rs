@@ -27,7 +27,10 @@ const MEASURE: Duration = Duration::from_secs(5);
 pub(crate) async fn run(ledger: &Ledger) {
     let mut wait = SHORTEST;
     while !ledger.ctx.draining().is_cancelled() {
-        ledger.ctx.bus().wait_up().await;
+        tokio::select! {
+            () = ledger.ctx.draining().cancelled() => return,
+            () = ledger.ctx.bus().wait_up() => {}
+        }
         let ended = match ledger.ctx.bus().event_reader(crate::NAME, crate::KINDS, ledger.batch).await {
             Ok(reader) => follow(ledger, reader, &mut wait).await,
             Err(err) => Err(err),

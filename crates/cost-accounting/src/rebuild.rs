@@ -52,8 +52,8 @@ async fn clear(ledger: &Ledger) -> anyhow::Result<()> {
 async fn reread(ledger: &Ledger, first: u64, through: u64) -> anyhow::Result<u64> {
     let mut events = 0;
     let mut next = first.max(1);
+    let mut reader = ledger.ctx.bus().reread_events(crate::KINDS, next, BATCH).await?;
     while next <= through {
-        let mut reader = ledger.ctx.bus().reread_events(crate::KINDS, next, BATCH).await?;
         let batch = reader.next().await?;
         let Some(last) = batch.last() else { break };
         next = last.sequence + 1;

@@ -5,6 +5,7 @@ mod broker;
 mod client;
 mod closed_loop;
 mod gateway;
+pub mod ledger;
 mod measure;
 mod open_loop;
 mod options;

@@ -88,6 +88,18 @@ pub enum What {
         #[arg(long, default_value_t = 100_000, value_parser = at_least_one)]
         api_keys: usize,
     },
+    /// How fast the ledger books events, on SQLite and on PostgreSQL, and how far it lags under load.
+    Ledger {
+        /// Events that wait when it starts.
+        #[arg(long, default_value_t = 100_000)]
+        events: u64,
+        /// Events in a second afterwards.
+        #[arg(long, default_value_t = 5_000)]
+        rate: u64,
+        /// How long they come.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
 }
 
 fn at_least_one(text: &str) -> anyhow::Result<usize> {

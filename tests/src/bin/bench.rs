@@ -18,6 +18,16 @@ async fn main() -> anyhow::Result<()> {
         }
         return Ok(());
     }
+    if let Some(What::Ledger { events, rate, seconds }) = options.what {
+        let binary = options.binary.as_deref();
+        let measured = bench::ledger::run(binary, events, rate, seconds).await?;
+        if options.json {
+            println!("{}", serde_json::to_string_pretty(&measured)?);
+        } else {
+            measured.iter().for_each(|measured| print!("{measured}"));
+        }
+        return Ok(());
+    }
     let report = bench::run(&options, &|progress| eprintln!("{progress}")).await?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
