@@ -55,7 +55,8 @@ impl Post {
     /// Sends one letter. What becomes of it is stored before the message is acknowledged.
     async fn handle(&self, message: &Message) -> Result<(), PutError> {
         if message.delivered > MAX_DELIVERIES {
-            let reason = format!("delivered {} times without an end: it takes its readers down", message.delivered);
+            let reason =
+                format!("delivered {} times without an end: it takes its readers down", message.delivered);
             return self.put_aside(message, &reason).await;
         }
         let letter: Letter = match serde_json::from_slice(message.payload()) {
