@@ -12,6 +12,7 @@ use domain::{
 use tracing::debug;
 
 use crate::bodies::BodyError;
+use crate::limits::Fence;
 use crate::state::{AFTERLIFE, ReadError};
 use crate::{Bus, Headers, Put, PutError, headers_of, subject};
 
@@ -72,15 +73,22 @@ impl Bus {
         self.put(Put::new(subject::request(operation, lane), body).headers(headers)).await
     }
 
-    /// Hands a call to the workers of its target.
+    /// Hands a call to the workers of its target; behind a fence, if something was set aside for it. A conflict then
+    /// says that the fence is gone.
     pub async fn call(
         &self,
         target: &str,
         class: Class,
         payload: Bytes,
         trace: Option<&str>,
+        fence: Option<&Fence>,
     ) -> Result<u64, PutError> {
-        self.put(traced(Put::new(subject::call(target, class), payload), trace)).await
+        let put = traced(Put::new(subject::call(target, class), payload), trace);
+        self.put(match fence {
+            Some(fence) => put.behind(fence),
+            None => put,
+        })
+        .await
     }
 
     /// Hands a failed or lost attempt to the routers.

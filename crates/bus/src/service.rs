@@ -32,6 +32,13 @@ impl Bus {
         self.offer_service("pointsman-admin", version, what, ("admin", subject::ADMIN), HashMap::new()).await
     }
 
+    /// Answers questions about the ledger; several processes share the questions.
+    pub async fn serve_ledger(&self, version: &str) -> anyhow::Result<Service> {
+        let what = "What requests and attempts took and cost";
+        self.offer_service("pointsman-ledger", version, what, ("ledger", subject::LEDGER), HashMap::new())
+            .await
+    }
+
     async fn offer_service(
         &self,
         name: &str,

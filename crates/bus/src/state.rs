@@ -143,6 +143,19 @@ impl Bus {
         }
     }
 
+    /// Who holds a lease, as its process is named. None: nobody.
+    pub async fn lease_holder(&self, name: &str) -> Result<Option<String>, ReadError> {
+        let held = self.read_last(subject::STATE_STREAM, &subject::lease(name)).await?;
+        Ok(held.map(|message| String::from_utf8_lossy(&message.payload).into_owned()))
+    }
+
+    /// Gives a lease back, so that the next one need not wait until it expires. `held` is our last renewal.
+    pub async fn give_back(&self, name: &str, held: u64) {
+        if let Err(err) = self.delete_lying(subject::STATE_STREAM, held).await {
+            tracing::debug!(%err, name, "could not give a lease back; it will expire");
+        }
+    }
+
     /// How long records of a request are kept.
     pub(crate) fn lifetime(&self, deadline: Timestamp) -> Duration {
         deadline.since(self.clock().now()) + AFTERLIFE

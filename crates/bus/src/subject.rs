@@ -19,6 +19,8 @@ pub const RESULT_STREAM: &str = "LLM_RESULT";
 pub const RESPONSE_STREAM: &str = "LLM_RESPONSE";
 /// Stream of events.
 pub const EVENT_STREAM: &str = "LLM_EVENT";
+/// Stream of what limits have counted.
+pub const LIMIT_STREAM: &str = "LLM_LIMIT";
 /// Stream of dead letters.
 pub const DEAD_STREAM: &str = "LLM_DEAD";
 /// Stream of what alerts said, what became of it, and what they remember.
@@ -77,6 +79,28 @@ pub fn call_all(target: &str) -> String {
 /// All calls.
 pub const CALL_EVERYTHING: &str = "llm.call.>";
 
+/// The message that stands for a router: calls of its are taken only while it is there.
+pub(crate) fn fence(router: &str) -> String {
+    format!("llm.fence.{}", token(router))
+}
+
+/// What a bucket of a limit has counted; `place` is one token.
+pub(crate) fn limit(place: &str) -> String {
+    format!("llm.limit.{place}")
+}
+
+/// What all buckets have counted.
+pub(crate) const LIMITS: &str = "llm.limit.*";
+
+/// Somebody needs what routers hold of a bucket.
+pub(crate) const LIMIT_RECALL: &str = "llm.recall";
+
+/// Every attempt that ended.
+pub(crate) const ATTEMPTS_ENDED: &str = "llm.event.*.attempt.finished";
+
+/// Every request that ended without an attempt to say so.
+pub(crate) const REQUESTS_ENDED: &str = "llm.event.*.request.finished";
+
 /// The target of a call subject.
 pub fn parse_call(subject: &str) -> Option<&str> {
     subject.strip_prefix("llm.call.")?.split('.').next()
@@ -94,6 +118,9 @@ pub const FALLBACK_ALL: &str = "llm.fallback.*";
 pub fn schedule(request: &RequestId, number: u32) -> String {
     format!("llm.schedule.{request}.{number}")
 }
+
+/// All delayed retries.
+pub(crate) const SCHEDULES: &str = "llm.schedule.>";
 
 /// All delayed retries of a request.
 pub fn schedules(request: &RequestId) -> String {
@@ -159,6 +186,11 @@ pub fn response(workspace: &Workspace, request: &RequestId) -> String {
 /// Something that happened.
 pub fn event(workspace: &Workspace, kind: event::Kind) -> String {
     format!("llm.event.{workspace}.{}", kind.as_str())
+}
+
+/// Everything of one kind that happened, in all workspaces.
+pub fn events_of(kind: event::Kind) -> String {
+    format!("llm.event.*.{}", kind.as_str())
 }
 
 /// All events.
@@ -299,6 +331,9 @@ pub(crate) fn once(place: &str) -> String {
 
 /// Questions to the admin API.
 pub const ADMIN: &str = "llm.lookup.admin";
+
+/// Questions to the ledger.
+pub const LEDGER: &str = "llm.lookup.ledger";
 
 /// Asks the broker for messages of a stream without going through a consumer.
 pub(crate) fn direct_get(stream: &str) -> String {

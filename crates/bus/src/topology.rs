@@ -16,6 +16,7 @@ const STREAMS: &[&str] = &[
     include_str!("../../../nats/streams/LLM_CALL.json"),
     include_str!("../../../nats/streams/LLM_SCHEDULE.json"),
     include_str!("../../../nats/streams/LLM_FALLBACK.json"),
+    include_str!("../../../nats/streams/LLM_LIMIT.json"),
     include_str!("../../../nats/streams/LLM_STATE.json"),
     include_str!("../../../nats/streams/LLM_RESULT.json"),
     include_str!("../../../nats/streams/LLM_RESPONSE.json"),
@@ -138,13 +139,17 @@ impl Bus {
         Ok(())
     }
 
-    async fn ensure_consumer(&self, stream: &str, config: pull::Config) -> Result<(), TopologyError> {
+    pub(crate) async fn ensure_consumer(
+        &self,
+        stream: &str,
+        config: pull::Config,
+    ) -> Result<(), TopologyError> {
         let what = config.durable_name.clone().unwrap_or_default();
         let created = self.js.create_consumer_on_stream(config, stream).await;
         created.map(|_| ()).map_err(|err| refused(&format!("consumer {what} of {stream}"), err))
     }
 
-    fn consumer(&self, name: &str, filters: Vec<String>, ack_pending: i64) -> pull::Config {
+    pub(crate) fn consumer(&self, name: &str, filters: Vec<String>, ack_pending: i64) -> pull::Config {
         pull::Config {
             durable_name: Some(name.to_owned()),
             ack_policy: AckPolicy::Explicit,

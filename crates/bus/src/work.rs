@@ -31,7 +31,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    fn new(message: jetstream::Message) -> Option<Self> {
+    pub(crate) fn new(message: jetstream::Message) -> Option<Self> {
         let (sequence, delivered, nanos) = match message.info() {
             Ok(info) => (info.stream_sequence, info.delivered, info.published.unix_timestamp_nanos()),
             Err(err) => {

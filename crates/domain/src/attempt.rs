@@ -34,6 +34,8 @@ pub enum ErrorClass {
     Unsupported,
     /// The virtual key may not be used for this; no call was made.
     Unusable,
+    /// A limit left no room for it; no call was made.
+    Limited,
     /// The target's queue was full; no call was made.
     QueueFull,
     /// The worker stopped and gave the call back.
@@ -61,6 +63,7 @@ impl ErrorClass {
             Self::Misconfigured => "misconfigured",
             Self::Unsupported => "unsupported",
             Self::Unusable => "unusable",
+            Self::Limited => "limited",
             Self::QueueFull => "queue_full",
             Self::Shutdown => "shutdown",
             Self::Cancelled => "cancelled",

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{HeaderOptions, Unsupported, params};
 use crate::health::Watch;
+use crate::limit::Hold;
 use crate::registry::{Format, Quirks};
 use crate::{
     ApiError, Attempt, AttemptId, ConfigSource, Conversation, Lane, Operation, RequestId, Slug, Timestamp,
@@ -213,6 +214,9 @@ pub struct Call {
     /// What to report of the target's health, and about whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<Watch>,
+    /// What limits have set aside for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
     /// Retries that will have been made at this target if it answers.
     #[serde(default)]
     pub retry_count: i32,
@@ -284,6 +288,18 @@ pub struct FailedAnswer {
     pub kept: bool,
     /// Where its bytes are.
     pub body: BodyRef,
+}
+
+/// A request that waits for room in a limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Key of the bucket.
+    pub bucket: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When there may be room. None: nobody can say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// Everything about a request but its bytes.
@@ -367,6 +383,9 @@ pub struct Envelope {
     /// The most recent failure, in case it becomes the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<FailedAnswer>,
+    /// What it waits for. None: it does not wait for room in a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// The call to make; present between router and worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,

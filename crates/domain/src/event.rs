@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limit::Hold;
 use crate::model::NanoUsd;
 use crate::outcome::Kind as OutcomeKind;
 use crate::{Attempt, AttemptId, Envelope, Lane, Operation, RequestId, Slug, Timestamp, Usage, Workspace};
@@ -195,6 +196,9 @@ pub struct Event {
     /// The attempt: target path, provider, models, status, error class, timings, usage, `duplicate_possible`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
+    /// What limits had set aside for the attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
     /// The answer came or was to come in pieces.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub streamed: bool,
@@ -261,6 +265,7 @@ impl Event {
             cache: None,
             attempt_id: None,
             attempt: None,
+            hold: None,
             streamed: envelope.stream,
             last: false,
             outcome: None,
@@ -277,12 +282,47 @@ impl Event {
         }
     }
 
-    /// A request's spending took a limit past a point. `window` tells one window of the limit from the next.
-    pub fn limit_crossed(envelope: &Envelope, crossed: Crossed, window: u64, at: Timestamp) -> Self {
+    /// A limit was used past a point, the last time by this request. `window` tells one window of the limit from the
+    /// next.
+    pub fn limit_crossed(
+        (workspace, request): (Workspace, RequestId),
+        crossed: Crossed,
+        window: u64,
+        at: Timestamp,
+    ) -> Self {
         let Crossed { limit, bucket, level, .. } = &crossed;
         let level = if *level == Level::Exhausted { "exhausted" } else { "threshold" };
-        let id = format!("{limit}.{bucket}.{window}.{level}");
-        Self { limit: Some(crossed), ..Self::of(Kind::LimitCrossed, id, envelope, at) }
+        Self {
+            v: VERSION,
+            id: format!("{limit}.{bucket}.{window}.{level}"),
+            kind: Kind::LimitCrossed,
+            at,
+            causation: request.to_string(),
+            request,
+            workspace,
+            // Readers expect some; a limit has none of its own.
+            operation: Operation::Chat,
+            lane: Lane::Normal,
+            key: None,
+            user: None,
+            cache: None,
+            attempt_id: None,
+            attempt: None,
+            hold: None,
+            streamed: false,
+            last: false,
+            outcome: None,
+            status: None,
+            total_ms: None,
+            overhead_ms: None,
+            decisions: Vec::new(),
+            config: String::new(),
+            traceparent: None,
+            trace_id: None,
+            metadata: None,
+            reason: None,
+            limit: Some(crossed),
+        }
     }
 
     /// An asynchronous request was taken on.
@@ -303,7 +343,9 @@ impl Event {
         let before = attempts.iter().rfind(|a| a.number < attempt.number);
         let causation = before
             .map_or_else(|| envelope.request.to_string(), |a| envelope.attempt_id(a.number).to_string());
-        let event = Self { attempt_id: Some(id), attempt: Some(attempt.clone()), causation, ..event };
+        let call = envelope.call.as_ref().filter(|call| call.number == attempt.number);
+        let hold = call.and_then(|call| call.hold.clone());
+        let event = Self { attempt_id: Some(id), attempt: Some(attempt.clone()), hold, causation, ..event };
         match end {
             Some(end) => event.ended(attempts, end, envelope.accepted_at),
             None => event,

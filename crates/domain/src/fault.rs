@@ -117,6 +117,7 @@ pub fn fault_of(attempt: &Attempt) -> Option<Fault> {
         Some(ErrorClass::Cancelled | ErrorClass::Deadline) => Fault::Caller,
         Some(
             ErrorClass::Misconfigured
+            | ErrorClass::Limited
             | ErrorClass::Unusable
             | ErrorClass::QueueFull
             | ErrorClass::Shutdown

@@ -20,12 +20,15 @@ pub mod headers;
 pub mod health;
 pub mod host;
 pub mod id;
+pub mod limit;
 pub mod model;
 pub mod next;
 pub mod operation;
 pub mod outcome;
 pub mod policy;
+pub mod price;
 pub mod registry;
+pub mod spend;
 pub mod time;
 pub mod usage;
 

@@ -1,4 +1,4 @@
-//! What is known about models: what they can do, how much they take, what they cost.
+//! What is known about models: what they can do and how much they take.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::operation::{UnknownWord, words};
+pub use crate::price::{LongPrice, NanoUsd, PicoUsd, Price, Region, Tier, estimate};
 
 words! {
     /// Something that a model can do, or that its provider offers for it.
@@ -50,79 +51,6 @@ words! {
     }
 }
 
-/// An amount in millionths of a millionth of a US dollar: fine enough for the price of one token.
-///
-/// One pico-USD per token is one micro-USD per million tokens: 2.50 USD per million tokens are 2,500,000.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct PicoUsd(pub u64);
-
-/// An amount in billionths of a US dollar: what costs and budgets are counted in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct NanoUsd(pub u64);
-
-impl fmt::Display for NanoUsd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:09} USD", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
-    }
-}
-
-/// What a model costs: per token, and per request or image where the provider charges for these.
-///
-/// What is absent is charged as the plain kind: cached, written and spoken tokens as `input`, reasoning and spoken
-/// answers as `output`; requests and images are free.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Price {
-    /// Per token of the prompt.
-    pub input: PicoUsd,
-    /// Per token of the answer.
-    pub output: PicoUsd,
-    /// Per token of the prompt that the provider read from its cache.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cached_input: Option<PicoUsd>,
-    /// Per token of the prompt that the provider put into its cache, for its default time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cache_write: Option<PicoUsd>,
-    /// Per token of reasoning.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reasoning: Option<PicoUsd>,
-    /// Per token of audio in the prompt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audio_input: Option<PicoUsd>,
-    /// Per token of audio in the answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audio_output: Option<PicoUsd>,
-    /// Per request, on top of its tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<PicoUsd>,
-    /// Per image drawn.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<PicoUsd>,
-    /// Other rates for long prompts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub long: Option<LongPrice>,
-}
-
-/// The rates of a request whose prompt is longer than a threshold; they hold for all its tokens.
-///
-/// Source: the price lists of Google's Gemini and OpenAI's GPT-5.4, which raise all rates of such a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LongPrice {
-    /// Prompts of more than this many tokens are long.
-    pub above: u64,
-    /// Per token of the prompt.
-    pub input: PicoUsd,
-    /// Per token of the answer.
-    pub output: PicoUsd,
-    /// Per token of the prompt that the provider read from its cache.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cached_input: Option<PicoUsd>,
-    /// Per token of the prompt that the provider put into its cache.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cache_write: Option<PicoUsd>,
-}
-
 /// One model of one provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelInfo {
@@ -156,6 +84,12 @@ pub trait Models {
     /// The model of that name, or of that alias, at that provider.
     fn find(&self, provider: &str, model: &str) -> Option<&ModelInfo>;
 
+    /// What the model of that name costs at that provider, or what the provider charges for models that nothing is
+    /// known of. None: nobody knows, which is not the same as free.
+    fn price_of(&self, provider: &str, model: &str) -> Option<&Price> {
+        self.find(provider, model)?.price.as_ref()
+    }
+
     /// All of them, each once, by provider and name.
     fn all(&self) -> Box<dyn Iterator<Item = &ModelInfo> + '_>;
 }
@@ -186,72 +120,12 @@ impl ModelInfo {
     }
 }
 
-/// What a request with so many tokens costs, uncached, without reasoning and in text.
-///
-/// `input · rate + output · rate + request`, at the long prompt's rates if the prompt is one; exact in pico-USD, then
-/// rounded once to the nearest nano-USD, halves up. More than the type can hold is its maximum.
-pub fn estimate(price: &Price, input_tokens: u64, output_tokens: u64) -> NanoUsd {
-    let (input, output) = match &price.long {
-        Some(long) if input_tokens > long.above => (long.input, long.output),
-        _ => (price.input, price.output),
-    };
-    // The sum of two products of 64-bit numbers can need 129 bits.
-    let pico = product(input, input_tokens)
-        .saturating_add(product(output, output_tokens))
-        .saturating_add(u128::from(price.request.unwrap_or_default().0));
-    let nano = pico / 1000 + u128::from(pico % 1000 >= 500);
-    NanoUsd(u64::try_from(nano).unwrap_or(u64::MAX))
-}
-
-fn product(rate: PicoUsd, tokens: u64) -> u128 {
-    u128::from(rate.0) * u128::from(tokens)
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn price(input: u64, output: u64) -> Price {
         Price { input: PicoUsd(input), output: PicoUsd(output), ..Price::default() }
-    }
-
-    #[track_caller]
-    fn check(price: &Price, input: u64, output: u64, nano: u64) {
-        assert_eq!(estimate(price, input, output), NanoUsd(nano));
-    }
-
-    #[test]
-    fn estimates_are_exact_and_rounded_once() {
-        // 2.50 and 10 USD per million tokens: 1000 in and 100 out are 0.0035 USD.
-        check(&price(2_500_000, 10_000_000), 1000, 100, 3_500_000);
-        check(&price(499, 0), 1, 0, 0);
-        check(&price(500, 0), 1, 0, 1);
-        // Each half alone would round up; together they are exactly one.
-        check(&price(500, 500), 1, 1, 1);
-        check(&price(1_499, 0), 1, 0, 1);
-        check(&price(u64::MAX, u64::MAX), u64::MAX, u64::MAX, u64::MAX);
-        check(&Price { request: Some(PicoUsd(5_000_000_000)), ..price(0, 0) }, 0, 0, 5_000_000);
-    }
-
-    #[test]
-    fn long_prompts_have_their_own_rates() {
-        let long = LongPrice {
-            above: 200_000,
-            input: PicoUsd(2_000_000),
-            output: PicoUsd(9_000_000),
-            ..LongPrice::default()
-        };
-        let price = Price { long: Some(long), ..price(1_000_000, 6_000_000) };
-        check(&price, 200_000, 1000, 206_000_000);
-        check(&price, 200_001, 1000, 409_002_000);
-    }
-
-    #[test]
-    fn amounts_print_as_dollars() {
-        assert_eq!(NanoUsd(3_500_000).to_string(), "0.003500000 USD");
-        assert_eq!(NanoUsd(12_000_000_001).to_string(), "12.000000001 USD");
     }
 
     #[test]
@@ -282,21 +156,5 @@ mod tests {
         assert_eq!(info.key(), "together-ai/meta-llama/Llama-3.3-70B");
         assert!(info.can(&[Capability::Tools].into()) && info.can(&BTreeSet::new()));
         assert!(!info.can(&[Capability::Tools, Capability::Vision].into()));
-    }
-
-    proptest! {
-        #[test]
-        fn more_tokens_never_cost_less(input in 0..1u64 << 30, output in 0..1u64 << 30, a in 0..1u64 << 40, b in 0..1u64 << 40) {
-            let price = price(a, b);
-            prop_assert!(estimate(&price, input, output) <= estimate(&price, input + 1, output));
-            prop_assert!(estimate(&price, input, output) <= estimate(&price, input, output + 1));
-        }
-
-        #[test]
-        fn an_estimate_is_within_half_a_nano_of_the_exact_sum(input in 0..1u64 << 20, output in 0..1u64 << 20, a in 0..1u64 << 40, b in 0..1u64 << 40) {
-            let exact = u128::from(a) * u128::from(input) + u128::from(b) * u128::from(output);
-            let rounded = u128::from(estimate(&price(a, b), input, output).0) * 1000;
-            prop_assert!(rounded.abs_diff(exact) <= 500);
-        }
     }
 }

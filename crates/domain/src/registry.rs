@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::Operation;
 use crate::envelope::{Auth, Timeouts};
-use crate::model::ModelInfo;
+use crate::model::{ModelInfo, Price};
 use crate::operation::{UnknownWord, words};
 
 /// What every role knows alike.
@@ -117,6 +117,9 @@ pub struct Provider {
     /// Models that are listed for it.
     #[serde(default)]
     pub models: Vec<String>,
+    /// What it charges for models whose price is not known. None: that is not known either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
 }
 
 /// How a provider's requests differ from what its format has.

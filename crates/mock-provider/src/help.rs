@@ -69,6 +69,10 @@ CONTENT
   cached=100          say that 100 of the input tokens were read from a cache
   expires=2s          lifetime of an access token
 
+PRICE
+  `pointsman up` counts what it says at 2.50 US dollars per million tokens of prompts and 10 of
+  answers, and 0.04 for an image. Nobody is charged.
+
 WATCHING
   log                 keep this model's calls for `GET /log` and `GET /requests`
 

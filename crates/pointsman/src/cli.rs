@@ -1,5 +1,6 @@
 //! The command line.
 
+mod ledger;
 mod alerts;
 mod policy;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use domain::model::Capability;
 
+pub use ledger::{Ledger, LedgerReprice};
 pub use alerts::Alerts;
 pub use policy::{
     Apply, Audit, Credential, Diff, Explain, Files, Gateway, Get, History, KeyType, Keys, Kinds, Lint,
@@ -96,6 +98,9 @@ pub enum Command {
     Route(Route),
     /// What was decided for a request, and why
     Explain(Explain),
+    /// The ledger: check it, make it anew from the events, count costs again
+    #[command(subcommand)]
+    Ledger(Ledger),
     /// Alerts: what is watched and raised, what was said to whom; and trying channels out
     #[command(subcommand)]
     Alerts(Alerts),
@@ -127,6 +132,8 @@ pub enum Role {
     Router,
     /// Calls providers
     ProviderWorker,
+    /// Keeps the ledger: what everything took and cost
+    CostAccounting,
     /// Tells people when something is wrong
     Alerts,
 }
@@ -134,7 +141,14 @@ pub enum Role {
 impl Role {
     /// Every role, in the order in which requests come to them.
     pub const ALL: &'static [Self] =
-        &[Self::HttpShim, Self::AdminApi, Self::Router, Self::ProviderWorker, Self::Alerts];
+        &[
+            Self::HttpShim,
+            Self::AdminApi,
+            Self::Router,
+            Self::ProviderWorker,
+            Self::CostAccounting,
+            Self::Alerts,
+        ];
 }
 
 #[derive(Debug, Args)]

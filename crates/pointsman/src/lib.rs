@@ -85,6 +85,7 @@ async fn dispatch(
         Command::Requests(requests) => commands::requests::run(requests, output, &settings).await,
         Command::Dead(dead) => commands::dead::run(dead, output, &settings).await,
         Command::Targets(targets) => commands::targets::run(targets, output, &settings).await,
+        Command::Ledger(ledger) => commands::ledger::run(ledger, output, &settings).await,
         Command::Alerts(alerts) => commands::alerts::run(alerts, output, &settings).await,
         Command::Streams => commands::streams::run(output, &settings).await,
         Command::Doctor => commands::doctor::run(output, &settings).await,

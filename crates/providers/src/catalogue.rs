@@ -107,6 +107,7 @@ fn known(entry: Entry) -> Known {
         timeouts: Timeouts { first_byte, ..TIMEOUTS },
         headers: entry.headers,
         models: Vec::new(),
+        price: None,
     };
     Known { name: entry.name, docs: entry.docs, retired: entry.retired, provider }
 }
@@ -128,6 +129,7 @@ pub fn blank(format: Format, base_url: &str) -> Provider {
         timeouts: TIMEOUTS,
         headers: BTreeMap::new(),
         models: Vec::new(),
+        price: None,
     }
 }
 

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use domain::Registry;
-use domain::model::{ModelInfo, Models};
+use domain::model::{ModelInfo, Models, Price};
+use domain::registry::{Format, Provider};
 use serde::Deserialize;
 
-pub use crate::models::entry::{Entry, LongRates, Rates, Usd, UsdFor, UsdPerMillion};
+pub use crate::models::entry::{Entry, LongRates, Rates, RegionRates, TierRates, Usd, UsdFor, UsdPerMillion};
 
 /// Who says what an operator's settings say.
 pub const SETTINGS: &str = "settings";
@@ -92,16 +93,34 @@ pub fn configured(key: &str, entry: &Entry) -> Result<ModelInfo, String> {
     entry.over(base)
 }
 
+/// A price as an operator writes it, whole. Errors say what is missing or contradicts itself.
+pub fn price(rates: &Rates) -> Result<Price, String> {
+    rates.over(None)
+}
+
+/// Geographies of Bedrock's inference profiles, which are written before the model's name: `eu.amazon.nova-pro-v1:0`.
+///
+/// Source: "Supported Regions and models for inference profiles" in the user guide of Amazon Bedrock.
+const GEOGRAPHIES: &[&str] = &["apac", "au", "ca", "eu", "global", "jp", "us", "us-gov"];
+
+/// The geography that the name of an inference profile begins with, and the model's name.
+pub fn geography(format: Format, model: &str) -> Option<(&str, &str)> {
+    let (geography, name) = model.split_once('.').filter(|_| format == Format::Bedrock)?;
+    // A model's own name has its maker first, so that a second point follows: `us.meta.llama3-3-70b-instruct-v1:0`.
+    (GEOGRAPHIES.contains(&geography) && name.contains('.')).then_some((geography, name))
+}
+
 /// All models: those of the registry, and those known by name that it does not replace.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     registered: &'a BTreeMap<String, ModelInfo>,
+    providers: &'a BTreeMap<String, Provider>,
 }
 
 impl<'a> View<'a> {
     /// The models as a role with this registry sees them.
     pub fn new(registry: &'a Registry) -> Self {
-        Self { registered: &registry.models }
+        Self { registered: &registry.models, providers: &registry.providers }
     }
 
     /// The model of the registry that has this alias.
@@ -112,13 +131,53 @@ impl<'a> View<'a> {
     }
 }
 
-impl Models for View<'_> {
-    fn find(&self, provider: &str, model: &str) -> Option<&ModelInfo> {
+impl<'a> View<'a> {
+    fn format(&self, provider: &str) -> Option<Format> {
+        let known = self.providers.get(provider).or_else(|| crate::catalogue::find(provider));
+        known.map(|known| known.format)
+    }
+
+    /// The model that has exactly this name or alias.
+    fn exact(&self, provider: &str, model: &str) -> Option<&'a ModelInfo> {
         let key = key(provider, model);
         let registered = || self.registered.get(&key).or_else(|| self.registered_alias(provider, model));
         // An alias that an operator took from a model does not lead to the model as it was.
         let known = || CATALOGUE.find(&key).filter(|known| !self.registered.contains_key(&known.key()));
         registered().or_else(known)
+    }
+
+    /// What an answer of a model cost, which may name the model better than the request did: a deployment's name and
+    /// `auto` say nothing. What the provider charges for the unknown comes last.
+    pub fn price_of_answer(
+        &self,
+        provider: &str,
+        asked: Option<&str>,
+        answered: Option<&str>,
+    ) -> Option<&'a Price> {
+        let of_model = |model: &str| self.model(provider, model)?.price.as_ref();
+        asked.and_then(of_model).or_else(|| answered.and_then(of_model)).or_else(|| self.price_else(provider))
+    }
+
+    /// The model of this name or alias; an inference profile is the model that it leads to.
+    fn model(&self, provider: &str, model: &str) -> Option<&'a ModelInfo> {
+        self.exact(provider, model).or_else(|| {
+            let (_, name) = geography(self.format(provider)?, model)?;
+            self.exact(provider, name)
+        })
+    }
+
+    fn price_else(&self, provider: &str) -> Option<&'a Price> {
+        self.providers.get(provider)?.price.as_ref()
+    }
+}
+
+impl Models for View<'_> {
+    fn find(&self, provider: &str, model: &str) -> Option<&ModelInfo> {
+        self.model(provider, model)
+    }
+
+    fn price_of(&self, provider: &str, model: &str) -> Option<&Price> {
+        self.price_of_answer(provider, Some(model), None)
     }
 
     fn all(&self) -> Box<dyn Iterator<Item = &ModelInfo> + '_> {

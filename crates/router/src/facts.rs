@@ -1,7 +1,7 @@
 //! What a decision has to know of a request: read only where the config asks for it.
 
 use bytes::Bytes;
-use domain::model::{ModelInfo, Models};
+use domain::model::{ModelInfo, Models, Price};
 use domain::{Config, Envelope, Registry, RequestFacts};
 use providers::models;
 use serde_json::{Map, Value};
@@ -56,6 +56,10 @@ impl<'r> Reachable<'r> {
 impl Models for Reachable<'_> {
     fn find(&self, provider: &str, model: &str) -> Option<&ModelInfo> {
         self.known.find(provider, model)
+    }
+
+    fn price_of(&self, provider: &str, model: &str) -> Option<&Price> {
+        self.known.price_of(provider, model)
     }
 
     fn all(&self) -> Box<dyn Iterator<Item = &ModelInfo> + '_> {

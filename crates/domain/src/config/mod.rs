@@ -111,6 +111,8 @@ pub struct Target {
     pub strict_open_ai_compliance: bool,
     /// What happens to parameters that the provider cannot take.
     pub unsupported_params: Unsupported,
+    /// What happens where a limit leaves no room for a call.
+    pub on_limit: OnLimit,
     /// `OpenAI-Organization` header.
     pub openai_organization: Option<String>,
     /// `OpenAI-Project` header.
@@ -118,6 +120,23 @@ pub struct Target {
     /// What providers of other dialects want to know (regions, deployments, credentials that are sealed or in clear),
     /// as it was written.
     pub provider_options: Map<String, Value>,
+}
+
+words! {
+    /// What happens to a request where a limit leaves no room for its call.
+    #[derive(Default)]
+    OnLimit, "choice" {
+        /// As at Portkey: limits of the key or the workspace refuse the request; those of a target count as an answer of
+        /// that target with status 412 or 429, so that a fallback that lists the status goes on.
+        #[default]
+        Usual = "usual",
+        /// The request is refused.
+        Reject = "reject",
+        /// It waits until there is room, within its deadline.
+        Wait = "wait",
+        /// The next target of a fallback is tried, whatever statuses it lists.
+        Fallback = "fallback",
+    }
 }
 
 words! {

@@ -12,8 +12,8 @@ use super::read::{
     object, text, texts, wrong,
 };
 use super::{
-    Cache, Config, ConfigError, Group, HeaderOptions, Node, Strategy, Target, Unsupported, cache, choose,
-    needs, params, retry, strategy,
+    Cache, Config, ConfigError, Group, HeaderOptions, Node, OnLimit, Strategy, Target, Unsupported, cache,
+    choose, needs, params, retry, strategy,
 };
 use crate::breaker;
 use crate::operation::UnknownWord;
@@ -39,6 +39,7 @@ const KNOWN: &[&str] = &[
     "forward_headers",
     "strict_open_ai_compliance",
     "unsupported_params",
+    "on_limit",
     "openai_organization",
     "openai_project",
 ];
@@ -92,6 +93,7 @@ struct Inherited {
     forward_headers: Vec<String>,
     strict: Option<bool>,
     unsupported: Option<Unsupported>,
+    on_limit: Option<OnLimit>,
 }
 
 pub(super) fn config(document: &Value, headers: &HeaderOptions) -> Parsed<Config> {
@@ -247,6 +249,10 @@ impl Reader<'_> {
             let unknown = |err: UnknownWord| ConfigError::new(place("unsupported_params"), err.to_string());
             own.unsupported = Some(word.parse().map_err(unknown)?);
         }
+        if let Some(word) = text(map, path, "on_limit")? {
+            let unknown = |err: UnknownWord| ConfigError::new(place("on_limit"), err.to_string());
+            own.on_limit = Some(word.parse().map_err(unknown)?);
+        }
         Ok(own)
     }
 
@@ -272,6 +278,7 @@ impl Reader<'_> {
             strict_open_ai_compliance: headers.strict_open_ai_compliance.unwrap_or(true)
                 && own.strict.unwrap_or(true),
             unsupported_params: own.unsupported.unwrap_or_default(),
+            on_limit: own.on_limit.unwrap_or_default(),
             openai_organization: text(map, path, "openai_organization")?,
             openai_project: text(map, path, "openai_project")?,
             provider_options: provider_options(map),

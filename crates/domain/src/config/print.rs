@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::read::{Unit, print_duration};
-use super::{Group, Node, Target, Unsupported, cache, choose, parse, retry, strategy};
+use super::{Group, Node, OnLimit, Target, Unsupported, cache, choose, parse, retry, strategy};
 
 pub(super) fn node(node: &Node) -> Value {
     match node {
@@ -57,6 +57,7 @@ fn target(target: &Target) -> Value {
     put("strict_open_ai_compliance", (!target.strict_open_ai_compliance).then_some(false.into()));
     let unsupported = target.unsupported_params;
     put("unsupported_params", (unsupported != Unsupported::Drop).then(|| unsupported.as_str().into()));
+    put("on_limit", (target.on_limit != OnLimit::Usual).then(|| target.on_limit.as_str().into()));
     put("openai_organization", text(&target.openai_organization));
     put("openai_project", text(&target.openai_project));
     for (key, value) in &target.provider_options {

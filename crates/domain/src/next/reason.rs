@@ -132,6 +132,8 @@ pub enum By {
     NoSuccess,
     /// The target's queue was full.
     QueueFull,
+    /// A limit left no room for the call.
+    Limited,
 }
 
 impl fmt::Display for Reason<'_> {
@@ -197,6 +199,7 @@ impl fmt::Display for By {
             Self::Fault(fault) => write!(f, "is a {}, which is in `on`", fault.as_str()),
             Self::NoSuccess => f.write_str("is no success"),
             Self::QueueFull => f.write_str("means that its queue was full"),
+            Self::Limited => f.write_str("means that a limit left no room for it"),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::config::{Choose, Group, Node, Strategy, Target, retry};
 use crate::facts::RequestFacts;
 use crate::fault::{Fault, fault_of};
 use crate::health::Availability;
+use crate::limit;
 use crate::{Attempt, ErrorClass, Timestamp};
 
 pub(super) enum Walked<'a> {
@@ -139,6 +140,9 @@ impl<'r, 'a> Replay<'r, 'a> {
             return Some(By::QueueFull);
         }
         let status = effective_status(attempt);
+        if attempt.error == Some(ErrorClass::Limited) && attempt.code.as_deref() == Some(limit::LEADS_ON) {
+            return Some(By::Limited);
+        }
         if lists.statuses.is_none() && lists.faults.is_none() {
             return (!(200..300).contains(&status)).then_some(By::NoSuccess);
         }
@@ -248,7 +252,9 @@ impl<'r, 'a> Replay<'r, 'a> {
         waited: &mut Duration,
     ) -> Option<(Timestamp, Reason<'a>)> {
         match attempt.error {
-            Some(ErrorClass::QueueFull | ErrorClass::Cancelled | ErrorClass::Deadline) => return None,
+            // No call was made, and nothing changes while we wait.
+            Some(ErrorClass::QueueFull | ErrorClass::Limited) => return None,
+            Some(ErrorClass::Cancelled | ErrorClass::Deadline) => return None,
             Some(class @ ErrorClass::Lost) => return self.replaces(class, MOST_LOST, attempt),
             Some(class @ ErrorClass::Shutdown) => return self.replaces(class, MOST_SHUTDOWN, attempt),
             _ => {}

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::{ApiKey, ConfigHead, ConfigVersion, Key, Status, VirtualKey, WorkspaceRecord};
+use super::spend::{self, Declares};
+use super::{ApiKey, ConfigHead, ConfigVersion, Key, LimitPolicy, Status, VirtualKey, WorkspaceRecord};
 use crate::{Slug, Timestamp, Workspace};
 
 /// What a record changed.
@@ -15,28 +16,32 @@ pub enum Change {
     Changed(Key),
     /// The record is older than what the index holds.
     Old,
-    /// The record cannot be read. The last good form stays.
+    /// The record, or a cap in it, cannot be read. The last good form stays.
     Malformed(String),
 }
 
 /// Everything administrators stored, as of the last record applied.
 #[derive(Debug, Default)]
 pub struct Policy {
-    workspaces: HashMap<Workspace, Held<WorkspaceRecord>>,
+    pub(super) workspaces: HashMap<Workspace, Held<WorkspaceRecord>>,
     heads: HashMap<(Workspace, Slug), Held<ConfigHead>>,
     versions: HashMap<(Workspace, Slug), HashMap<u32, Held<ConfigVersion>>>,
-    virtual_keys: HashMap<(Workspace, Slug), Held<VirtualKey>>,
+    pub(super) virtual_keys: HashMap<(Workspace, Slug), Held<VirtualKey>>,
     /// Whose virtual keys of a name there are.
     owners: HashMap<Slug, BTreeSet<Workspace>>,
-    api_keys: HashMap<Slug, Held<ApiKey>>,
+    pub(super) api_keys: HashMap<Slug, Held<ApiKey>>,
     defaults: HashMap<Workspace, Slug>,
+    pub(super) limit_policies: HashMap<Workspace, HashMap<Slug, Held<LimitPolicy>>>,
+    /// How many records put limits on a workspace's requests.
+    pub(super) limited: HashMap<Workspace, usize>,
 }
 
-/// An entity and the sequence of its record.
+/// An entity, the sequence of its record, and what it declares of limits, read.
 #[derive(Debug)]
-struct Held<T> {
-    sequence: u64,
-    entity: Arc<T>,
+pub(super) struct Held<T: Declares> {
+    pub(super) sequence: u64,
+    pub(super) entity: Arc<T>,
+    pub(super) limits: T::Limits,
 }
 
 impl Policy {
@@ -46,6 +51,7 @@ impl Policy {
             Ok(key) => key,
             Err(err) => return Change::Malformed(format!("{err}")),
         };
+        let before = self.concerned(&key);
         let applied = match &key {
             Key::Workspace(workspace) => put(&mut self.workspaces, workspace.clone(), sequence, payload),
             Key::Config(workspace, slug) => {
@@ -67,9 +73,16 @@ impl Policy {
                 applied
             }
             Key::ApiKey(id) => put(&mut self.api_keys, id.clone(), sequence, payload),
+            Key::Policy(workspace, id) => {
+                put(self.limit_policies.entry(workspace.clone()).or_default(), id.clone(), sequence, payload)
+            }
         };
         match applied {
-            Ok(true) => Change::Changed(key),
+            Ok(true) => {
+                let after = self.concerned(&key);
+                spend::recount(&mut self.limited, before, after);
+                Change::Changed(key)
+            }
             Ok(false) => Change::Old,
             Err(reason) => Change::Malformed(format!("{key}: {reason}")),
         }
@@ -185,6 +198,9 @@ impl Policy {
                 self.virtual_keys.get(&(workspace.clone(), slug.clone())).map(|h| h.sequence)
             }
             Key::ApiKey(id) => self.api_keys.get(id).map(|h| h.sequence),
+            Key::Policy(workspace, id) => {
+                self.limit_policies.get(workspace).and_then(|own| own.get(id)).map(|h| h.sequence)
+            }
         }
     }
 
@@ -233,7 +249,7 @@ impl Policy {
 fn put<K, T>(map: &mut HashMap<K, Held<T>>, place: K, sequence: u64, payload: &[u8]) -> Result<bool, String>
 where
     K: std::hash::Hash + Eq,
-    T: DeserializeOwned,
+    T: DeserializeOwned + Declares,
 {
     if map.get(&place).is_some_and(|held| held.sequence >= sequence) {
         return Ok(false);
@@ -241,12 +257,16 @@ where
     if payload.is_empty() {
         return Ok(map.remove(&place).is_some());
     }
-    let entity = serde_json::from_slice(payload).map_err(|err| err.to_string())?;
-    map.insert(place, Held { sequence, entity: Arc::new(entity) });
+    let entity: T = serde_json::from_slice(payload).map_err(|err| err.to_string())?;
+    let limits = entity.read_limits().map_err(|err| err.to_string())?;
+    map.insert(place, Held { sequence, entity: Arc::new(entity), limits });
     Ok(true)
 }
 
-fn sorted<'a, T: 'a, K: Ord>(held: impl Iterator<Item = &'a Held<T>>, by: impl Fn(&T) -> K) -> Vec<Arc<T>> {
+pub(super) fn sorted<'a, T: Declares + 'a, K: Ord>(
+    held: impl Iterator<Item = &'a Held<T>>,
+    by: impl Fn(&T) -> K,
+) -> Vec<Arc<T>> {
     let mut found: Vec<Arc<T>> = held.map(|held| Arc::clone(&held.entity)).collect();
     found.sort_by_key(|entity| by(entity));
     found

@@ -1,5 +1,5 @@
-//! What administrators store: workspaces, routing documents with every version, virtual keys and API keys, and the
-//! index of them that every process holds.
+//! What administrators store: workspaces, routing documents with every version, virtual keys, API keys and policies,
+//! and the index of them that every process holds.
 //!
 //! Each entity is one record under its [`Key`]; a change is a compare-and-set on that record. Routing documents are
 //! immutable versions and a head that points to one of them.
@@ -7,6 +7,9 @@
 mod access;
 mod effective;
 mod index;
+mod limits;
+mod rule;
+mod spend;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +23,9 @@ use serde_json::Value;
 pub use access::{Identity, Refused, Scope};
 pub use effective::Chosen;
 pub use index::{Change, Policy};
+pub use limits::{InvalidCap, limits};
+pub use rule::{LimitPolicy, PolicyKind, Rule, Spender};
+pub use spend::Declared;
 
 use crate::id::{InvalidId, Slug};
 use crate::{Operation, Timestamp, Workspace};
@@ -37,6 +43,8 @@ pub enum Key {
     VirtualKey(Workspace, Slug),
     /// An API key, by its id.
     ApiKey(Slug),
+    /// A policy of usage or rates.
+    Policy(Workspace, Slug),
 }
 
 impl fmt::Display for Key {
@@ -47,6 +55,7 @@ impl fmt::Display for Key {
             Self::Version(workspace, slug, number) => write!(f, "version.{workspace}.{slug}.{number}"),
             Self::VirtualKey(workspace, slug) => write!(f, "virtual.{workspace}.{slug}"),
             Self::ApiKey(id) => write!(f, "apikey.{id}"),
+            Self::Policy(workspace, id) => write!(f, "policy.{workspace}.{id}"),
         }
     }
 }
@@ -78,6 +87,9 @@ impl std::str::FromStr for Key {
                 Slug::parse(slug).map_err(bad)?,
             )),
             ["apikey", id] => Slug::parse(id).map(Self::ApiKey).map_err(bad),
+            ["policy", workspace, id] => {
+                Ok(Self::Policy(Workspace::parse(workspace).map_err(bad)?, Slug::parse(id).map_err(bad)?))
+            }
             _ => Err(unknown()),
         }
     }
@@ -125,7 +137,7 @@ impl Default for Defaults {
     }
 }
 
-/// Caps as they were declared, kept word for word for the accounting that enforces them.
+/// Caps as they were declared, kept word for word. [`limits`] reads them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Caps {

@@ -34,9 +34,14 @@ fn version(number: u32) -> Vec<u8> {
 
 #[test]
 fn keys_print_and_parse_back() {
-    for text in
-        ["workspace.acme", "config.acme.pc-a", "version.acme.pc-a.12", "virtual.acme.openai", "apikey.k1"]
-    {
+    for text in [
+        "workspace.acme",
+        "config.acme.pc-a",
+        "version.acme.pc-a.12",
+        "virtual.acme.openai",
+        "apikey.k1",
+        "policy.acme.teams",
+    ] {
         assert_eq!(text.parse::<Key>().unwrap().to_string(), text);
     }
     for text in ["", "workspace", "config.acme", "version.acme.pc-a.x", "apikey.a.b", "other.x"] {

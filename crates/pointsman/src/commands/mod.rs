@@ -11,6 +11,7 @@ pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod history;
 pub(crate) mod keys;
+pub(crate) mod ledger;
 pub(crate) mod lint;
 pub(crate) mod models;
 pub(crate) mod providers;

@@ -12,7 +12,7 @@ use bus::policy::PolicyView;
 use bus::seal::{Keyring, PrivateKey, PublicKey};
 use bytes::Bytes;
 use domain::envelope::{Auth, Timeouts};
-use domain::model::ModelInfo;
+use domain::model::{ModelInfo, PicoUsd, Price};
 use domain::policy::{ApiKey, ApiKeyKind, Caps, Defaults, Key, Scope, Stamp, Status};
 use domain::registry::{Format, Provider};
 use domain::{Registry, Slug, Timestamp, Workspace};
@@ -152,6 +152,7 @@ pub(crate) async fn settings(
             let mut entry = catalogue::blank(Format::OpenAi, &format!("{url}/v1"));
             entry.concurrency = 4096;
             entry.models = vec![MOCK.to_owned()];
+            entry.price = Some(mock_price());
             registry.providers.insert(MOCK.to_owned(), entry);
             registry.mock = Some(url.to_owned());
         } else if !providers.is_empty() && !settings.providers.contains_key(MOCK) {
@@ -196,6 +197,16 @@ pub(crate) fn models(
     whole.collect()
 }
 
+/// What the mock charges, as its help says: 2.50 USD per million tokens of prompts, 10 USD of answers, 0.04 USD an image.
+fn mock_price() -> Price {
+    Price {
+        input: PicoUsd(2_500_000),
+        output: PicoUsd(10_000_000),
+        image: Some(PicoUsd(40_000_000_000)),
+        ..Price::default()
+    }
+}
+
 /// One provider: what the settings say, over what the catalogue knows.
 pub(crate) fn entry(slug: &str, settings: &settings::Provider, key: &PublicKey) -> anyhow::Result<Provider> {
     let known = catalogue::find(slug).cloned();
@@ -236,6 +247,13 @@ pub(crate) fn entry(slug: &str, settings: &settings::Provider, key: &PublicKey) 
         timeouts: timeouts(settings, base.timeouts),
         headers: base.headers.into_iter().chain(settings.headers.clone()).collect(),
         models: settings.models.clone(),
+        price: match &settings.price {
+            Some(rates) => Some(
+                providers::models::price(rates)
+                    .map_err(|problem| anyhow::anyhow!("providers.{slug}: {problem}"))?,
+            ),
+            None => base.price,
+        },
     })
 }
 

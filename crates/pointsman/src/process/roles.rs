@@ -117,6 +117,11 @@ impl Roles {
                 let options = admin_options(serving);
                 self.tasks.spawn(role::run(ctx, |ctx| admin_api::run(ctx, options)));
             }
+            Role::CostAccounting => {
+                let ctx = self.ctx(cost_accounting::NAME, known, &self.workers);
+                let options = ledger_options(serving);
+                self.tasks.spawn(role::run(ctx, |ctx| cost_accounting::run(ctx, options)));
+            }
             Role::Alerts => {
                 let ctx = self.ctx(alerts::NAME, known, &self.workers);
                 let options = alerts_options(serving);
@@ -224,6 +229,14 @@ fn admin_options(serving: &Serving) -> admin_api::Options {
     }
 }
 
+fn ledger_options(serving: &Serving) -> cost_accounting::Options {
+    let settings = &serving.settings;
+    cost_accounting::Options {
+        database: settings.ledger.database(&settings.data_dir),
+        batch: settings.ledger.batch,
+    }
+}
+
 fn alerts_options(serving: &Serving) -> alerts::Options {
     let settings = &serving.settings.alerts;
     let checked = settings.checked();
@@ -258,6 +271,8 @@ fn router_options(serving: &Serving) -> router::Options {
         asynchronous: settings.deadlines.asynchronous,
         maximum: settings.deadlines.maximum,
         shortest_cooldown: settings.health.shortest_cooldown,
+        // Settings that do not hold a whole price are refused when they are read.
+        ceiling_price: settings.limits.ceiling_price.as_ref().and_then(|r| providers::models::price(r).ok()),
         sweep: settings.work.sweep,
     }
 }

@@ -23,8 +23,8 @@ pub use crate::settings::problem::{Place, SettingsError, SettingsErrors};
 pub use crate::settings::provider::{Provider, Secret};
 pub(crate) use crate::settings::rules::MOST_MODELS;
 pub use crate::settings::sections::{
-    Auth, Deadlines, Health, Http, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect, Sealing,
-    Secrets, Storage, Work,
+    Auth, Deadlines, Health, Http, Ledger, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect,
+    Sealing, Secrets, Storage, Work,
 };
 pub use crate::settings::units::{ByteSize, SyncInterval};
 pub use providers::models::Entry as Model;
@@ -51,6 +51,8 @@ pub struct Settings {
     pub work: Work,
     /// How failing targets are left alone.
     pub health: Health,
+    /// Where the books are kept.
+    pub ledger: Ledger,
     /// Who is told of what.
     pub alerts: Alerts,
     /// Providers by slug.
@@ -82,6 +84,7 @@ impl Default for Settings {
             deadlines: Deadlines::default(),
             work: Work::default(),
             health: Health::default(),
+            ledger: Ledger::default(),
             alerts: Alerts::default(),
             providers: BTreeMap::new(),
             models: BTreeMap::new(),

@@ -75,6 +75,9 @@ pub struct Provider {
     /// Ids that `GET /v1/models` shows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
+    /// What it charges for models whose price is not known by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price: Option<providers::models::Rates>,
 }
 
 impl fmt::Debug for Provider {

@@ -43,6 +43,7 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
     http(&mut rules, settings);
     nats(&mut rules, settings);
     limits(&mut rules, settings);
+    ledger(&mut rules, settings);
     times(&mut rules, settings);
     alerts(&mut rules, settings);
     for (slug, entry) in &settings.providers {
@@ -105,6 +106,18 @@ fn nats(rules: &mut Rules, settings: &Settings) {
     );
 }
 
+fn ledger(rules: &mut Rules, settings: &Settings) {
+    let url = &settings.ledger.url;
+    let schemes = ["sqlite:", "postgres://", "postgresql://"];
+    rules.check(
+        url.is_empty() || schemes.iter().any(|s| url.strip_prefix(s).is_some_and(|rest| !rest.is_empty())),
+        &["ledger.url"],
+        "`ledger.url` has to be `sqlite:` and a file, as in `sqlite:/var/lib/pointsman/ledger.db`, or a PostgreSQL \
+         database, as in `postgres://user:password@host/database`",
+    );
+    rules.at_least_one(settings.ledger.batch >= 1, "ledger.batch");
+}
+
 fn limits(rules: &mut Rules, settings: &Settings) {
     let limits = &settings.limits;
     rules.check(
@@ -114,6 +127,10 @@ fn limits(rules: &mut Rules, settings: &Settings) {
     );
     rules.at_least_one(limits.lane_backlog >= 1, "limits.lane_backlog");
     rules.at_least_one(limits.call_backlog >= 1, "limits.call_backlog");
+    if let Some(Err(problem)) = limits.ceiling_price.as_ref().map(providers::models::price) {
+        let key = "limits.ceiling_price";
+        rules.check(false, &[key], format!("`{key}`: {problem}"));
+    }
     let percent = limits.storage_percent;
     rules.check(
         (1..=100).contains(&percent),
@@ -199,6 +216,7 @@ fn provider(rules: &mut Rules, slug: &str, entry: &Provider) {
     }
     rules.at_least_one(entry.concurrency != Some(0), &key("concurrency"));
     provider_headers(rules, slug, entry);
+    provider_price(rules, slug, entry);
     provider_times(rules, slug, entry);
 }
 
@@ -225,6 +243,13 @@ fn provider_headers(rules: &mut Rules, slug: &str, entry: &Provider) {
                  with `auth_header = \"{name}\"`"
             ),
         );
+    }
+}
+
+fn provider_price(rules: &mut Rules, slug: &str, entry: &Provider) {
+    if let Some(Err(problem)) = entry.price.as_ref().map(providers::models::price) {
+        let key = format!("providers.{slug}.price");
+        rules.check(false, &[&key], format!("`providers.{slug}`: {problem}"));
     }
 }
 

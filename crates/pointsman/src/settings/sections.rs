@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -207,6 +207,9 @@ pub struct Limits {
     /// How long a response is kept that can be looked at and continued.
     #[serde(with = "units::duration")]
     pub responses_ttl: Duration,
+    /// What models are taken to cost whose price is not known, where a budget in money has to be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ceiling_price: Option<providers::models::Rates>,
 }
 
 impl Default for Limits {
@@ -219,6 +222,7 @@ impl Default for Limits {
             result_ttl: minutes(15),
             result_ttl_async: hours(24),
             responses_ttl: hours(30 * 24),
+            ceiling_price: None,
         }
     }
 }
@@ -377,6 +381,41 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         Self { shortest_cooldown: domain::breaker::SHORTEST_COOLDOWN }
+    }
+}
+
+/// Where the books are kept.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Ledger {
+    /// The database; empty: a SQLite file in the data directory.
+    #[serde(serialize_with = "url_without_password")]
+    pub url: String,
+    /// Most events that are booked in one transaction.
+    pub batch: usize,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { url: String::new(), batch: 1000 }
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hidden(self, f)
+    }
+}
+
+impl Ledger {
+    /// Where the books are, for a process with this data directory.
+    pub fn database(&self, data_dir: &Path) -> cost_accounting::Database {
+        let file = |path: &Path| cost_accounting::Database::File(path.to_owned());
+        match self.url.strip_prefix("sqlite:") {
+            Some(path) => file(Path::new(path)),
+            None if self.url.is_empty() => file(&data_dir.join("ledger.db")),
+            None => cost_accounting::Database::Url(self.url.clone()),
+        }
     }
 }
 

@@ -90,6 +90,7 @@ fn every_setting_is_in_the_example() {
         total_timeout: Some(Duration::ZERO),
         headers: BTreeMap::from([("openai-organization".to_owned(), String::new())]),
         models: vec![String::new()],
+        price: Some(providers::models::Rates::default()),
     };
     let usd = providers::models::UsdFor::default();
     let long = providers::models::LongRates {
@@ -98,6 +99,7 @@ fn every_setting_is_in_the_example() {
         output: Some(usd),
         cached_input: Some(usd),
         cache_write: Some(usd),
+        cache_write_long: Some(usd),
     };
     let model = Model {
         aliases: Some(Vec::new()),
@@ -109,12 +111,16 @@ fn every_setting_is_in_the_example() {
             output: Some(usd),
             cached_input: Some(usd),
             cache_write: Some(usd),
+            cache_write_long: Some(usd),
             reasoning: Some(usd),
             audio_input: Some(usd),
             audio_output: Some(usd),
             request: Some(providers::models::UsdFor::default()),
             image: Some(providers::models::UsdFor::default()),
+            search: Some(providers::models::UsdFor::default()),
             long: Some(long),
+            tiers: BTreeMap::from([("batch".to_owned(), Default::default())]),
+            regions: BTreeMap::from([("eu".to_owned(), Default::default())]),
         }),
         source: Some(String::new()),
         as_of: Some(String::new()),
@@ -249,7 +255,7 @@ fn variables_are_put_in() {
 fn models_are_laid_over_those_known() {
     let text = "[models.'openai/gpt-4.1']\nprice.output = 7\naliases = ['gpt']";
     let settings = read(text, &env(&[]), &["models.\"openai/gpt-4.1\".price.input=1.5"]).unwrap();
-    let price = settings.models["openai/gpt-4.1"].price.unwrap();
+    let price = settings.models["openai/gpt-4.1"].price.clone().unwrap();
     assert_eq!(price.input.map(providers::models::UsdFor::dollars), Some(1.5));
     assert_eq!(price.output.map(providers::models::UsdFor::dollars), Some(7.0));
     assert!(format!("{settings:?}").contains("[models.\"openai/gpt-4.1\".price]"));

@@ -1,9 +1,9 @@
 //! A model as people write it: in the file of models and in settings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use domain::model::{Capability, LongPrice, ModelInfo, PicoUsd, Price};
+use domain::model::{Capability, LongPrice, ModelInfo, PicoUsd, Price, Region, Tier};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -34,8 +34,8 @@ pub struct Entry {
     pub as_of: Option<String>,
 }
 
-/// Rates in US dollars: per million tokens, or per request and image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Rates in US dollars: per million tokens, or per request, image and search.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Rates {
     /// Per million tokens of the prompt.
@@ -50,6 +50,9 @@ pub struct Rates {
     /// Per million tokens that the provider put into its cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_write: Option<UsdPerMillion>,
+    /// Per million tokens that the provider put into its cache for longer than its default time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write_long: Option<UsdPerMillion>,
     /// Per million tokens of reasoning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<UsdPerMillion>,
@@ -65,9 +68,75 @@ pub struct Rates {
     /// Per image drawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Usd>,
+    /// Per search of the web.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Usd>,
     /// Rates of long prompts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub long: Option<LongRates>,
+    /// Rates of service tiers, in the provider's word: `batch`, `flex`, `priority`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tiers: BTreeMap<String, TierRates>,
+    /// Rates of regions; `*` stands for all that are not named.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub regions: BTreeMap<String, RegionRates>,
+}
+
+/// Rates of a service tier, in the units of [`Rates`]. What is left out has the plain rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct TierRates {
+    /// Per million tokens of the prompt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<UsdPerMillion>,
+    /// Per million tokens of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<UsdPerMillion>,
+    /// Per million tokens that the provider read from its cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached_input: Option<UsdPerMillion>,
+    /// Per million tokens that the provider put into its cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<UsdPerMillion>,
+    /// Per million tokens that the provider put into its cache for longer than its default time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write_long: Option<UsdPerMillion>,
+    /// Per million tokens of reasoning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<UsdPerMillion>,
+    /// Per million tokens of audio in the prompt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_input: Option<UsdPerMillion>,
+    /// Per million tokens of audio in the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_output: Option<UsdPerMillion>,
+    /// Per request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Usd>,
+    /// Per image drawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Usd>,
+    /// Per search of the web.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Usd>,
+    /// Rates of long prompts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub long: Option<LongRates>,
+}
+
+/// Rates of a region.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct RegionRates {
+    /// What is added to the price of every token, in thousandths: 100 is a tenth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub surcharge_per_mille: Option<u32>,
+    /// Its own rates. What is left out has the plain rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rates: Option<TierRates>,
+    /// Its own rates of service tiers.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tiers: BTreeMap<String, TierRates>,
 }
 
 /// Rates of prompts above a number of tokens, in US dollars per million tokens.
@@ -89,6 +158,9 @@ pub struct LongRates {
     /// Per million tokens that the provider put into its cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_write: Option<UsdPerMillion>,
+    /// Per million tokens that the provider put into its cache for longer than its default time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write_long: Option<UsdPerMillion>,
 }
 
 /// US dollars for so many things; kept in pico-USD for one of them.
@@ -100,6 +172,9 @@ pub type UsdPerMillion = UsdFor<1_000_000>;
 
 /// A rate per piece: `0.005`.
 pub type Usd = UsdFor<1>;
+
+/// The largest surcharge that can be written, in thousandths: what is above it is a slip of the unit.
+const MOST_SURCHARGE: u32 = 10_000;
 
 const PICO: f64 = 1e12;
 
@@ -190,7 +265,7 @@ fn pico<const COUNT: u64>(rate: Option<UsdFor<COUNT>>) -> Option<PicoUsd> {
 }
 
 impl Rates {
-    fn over(&self, base: Option<&Price>) -> Result<Price, String> {
+    pub(super) fn over(&self, base: Option<&Price>) -> Result<Price, String> {
         let both = |rate: Option<UsdPerMillion>, known: Option<PicoUsd>, name: &str| {
             pico(rate).or(known).ok_or_else(|| {
                 format!("`price` lacks `{name}`: write US dollars per million tokens, as in `{name} = 2.5`")
@@ -199,32 +274,95 @@ impl Rates {
         let input = both(self.input, base.map(|known| known.input), "input")?;
         let output = both(self.output, base.map(|known| known.output), "output")?;
         let known = base.cloned().unwrap_or_default();
-        let long = match &self.long {
-            Some(rates) => Some(rates.over(known.long)?),
-            // Long rates that belong to other plain rates would be worse than none.
-            None if self.input.is_some() || self.output.is_some() => None,
-            None => known.long,
-        };
+        // Long rates and those of tiers that belong to other plain rates would be worse than none; a surcharge holds.
+        let known = if self.input.is_some() || self.output.is_some() { surcharged(known) } else { known };
+        let long = self.long.map(|rates| rates.over(known.long, "price.long")).transpose()?.or(known.long);
         Ok(Price {
             input,
             output,
             cached_input: pico(self.cached_input).or(known.cached_input),
             cache_write: pico(self.cache_write).or(known.cache_write),
+            cache_write_long: pico(self.cache_write_long).or(known.cache_write_long),
             reasoning: pico(self.reasoning).or(known.reasoning),
             audio_input: pico(self.audio_input).or(known.audio_input),
             audio_output: pico(self.audio_output).or(known.audio_output),
             request: pico(self.request).or(known.request),
             image: pico(self.image).or(known.image),
+            search: pico(self.search).or(known.search),
             long,
+            tiers: tiers(&self.tiers, known.tiers, "price.tiers")?,
+            regions: regions(&self.regions, known.regions)?,
+        })
+    }
+}
+
+/// What still holds of a known price with other plain rates.
+fn surcharged(known: Price) -> Price {
+    let of = |(name, region): (String, Region)| {
+        (name, Region { surcharge: region.surcharge, ..Region::default() })
+    };
+    let regions = known.regions.into_iter().map(of).collect();
+    Price { long: None, tiers: BTreeMap::new(), regions, ..known }
+}
+
+/// Tiers over those known; each rate replaces the one known.
+fn tiers(
+    said: &BTreeMap<String, TierRates>,
+    mut known: BTreeMap<String, Tier>,
+    place: &str,
+) -> Result<BTreeMap<String, Tier>, String> {
+    for (name, rates) in said {
+        let base = known.remove(name).unwrap_or_default();
+        known.insert(name.clone(), rates.over(base, &format!("{place}.{name}"))?);
+    }
+    Ok(known)
+}
+
+fn regions(
+    said: &BTreeMap<String, RegionRates>,
+    mut known: BTreeMap<String, Region>,
+) -> Result<BTreeMap<String, Region>, String> {
+    for (name, region) in said {
+        let place = format!("price.regions.{name}");
+        let surcharge = region.surcharge_per_mille;
+        if let Some(slip) = surcharge.filter(|surcharge| *surcharge > MOST_SURCHARGE) {
+            return Err(format!(
+                "`{place}.surcharge_per_mille` is {slip}: write 0 to {MOST_SURCHARGE}, as in 100 for a tenth"
+            ));
+        }
+        let base = known.remove(name).unwrap_or_default();
+        let rates = region.rates.unwrap_or_default().over(base.rates, &format!("{place}.rates"))?;
+        let tiers = tiers(&region.tiers, base.tiers, &format!("{place}.tiers"))?;
+        known.insert(name.clone(), Region { surcharge: surcharge.unwrap_or(base.surcharge), rates, tiers });
+    }
+    Ok(known)
+}
+
+impl TierRates {
+    fn over(&self, known: Tier, place: &str) -> Result<Tier, String> {
+        let long = self.long.map(|rates| rates.over(known.long, &format!("{place}.long"))).transpose()?;
+        Ok(Tier {
+            input: pico(self.input).or(known.input),
+            output: pico(self.output).or(known.output),
+            cached_input: pico(self.cached_input).or(known.cached_input),
+            cache_write: pico(self.cache_write).or(known.cache_write),
+            cache_write_long: pico(self.cache_write_long).or(known.cache_write_long),
+            reasoning: pico(self.reasoning).or(known.reasoning),
+            audio_input: pico(self.audio_input).or(known.audio_input),
+            audio_output: pico(self.audio_output).or(known.audio_output),
+            request: pico(self.request).or(known.request),
+            image: pico(self.image).or(known.image),
+            search: pico(self.search).or(known.search),
+            long: long.or(known.long),
         })
     }
 }
 
 impl LongRates {
-    fn over(&self, known: Option<LongPrice>) -> Result<LongPrice, String> {
+    fn over(&self, known: Option<LongPrice>, place: &str) -> Result<LongPrice, String> {
         let lacks = |name: &str| {
             format!(
-                "`price.long` lacks `{name}`: write for example `long = {{ above = 200000, input = 5, output = 22.5 }}`"
+                "`{place}` lacks `{name}`: write for example `long = {{ above = 200000, input = 5, output = 22.5 }}`"
             )
         };
         Ok(LongPrice {
@@ -233,6 +371,7 @@ impl LongRates {
             output: pico(self.output).or(known.map(|k| k.output)).ok_or_else(|| lacks("output"))?,
             cached_input: pico(self.cached_input).or(known.and_then(|k| k.cached_input)),
             cache_write: pico(self.cache_write).or(known.and_then(|k| k.cache_write)),
+            cache_write_long: pico(self.cache_write_long).or(known.and_then(|k| k.cache_write_long)),
         })
     }
 }

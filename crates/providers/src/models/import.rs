@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use domain::model::Capability;
 use serde_json::{Map, Value};
 
-use crate::models::entry::{Entry, LongRates, Rates, UsdFor};
+use crate::models::entry::{Entry, LongRates, Rates, RegionRates, TierRates, UsdFor, UsdPerMillion};
 
 /// What a price list says.
 #[derive(Debug, Default, PartialEq)]
@@ -135,27 +135,106 @@ fn litellm_price(fields: &Fields<'_>) -> Result<Option<Rates>, String> {
         audio_output: rate("output_cost_per_audio_token")?,
         request: fields.rate("input_cost_per_query", 1.0)?,
         image: fields.rate("output_cost_per_image", 1.0)?,
-        long: litellm_long(fields)?,
+        cache_write_long: rate("cache_creation_input_token_cost_above_1hr")?,
+        search: litellm_search(fields)?,
+        long: litellm_long(fields, "")?,
+        tiers: litellm_tiers(fields)?,
+        regions: litellm_regions(fields)?,
     }))
 }
 
-/// The rates above the lowest threshold that there is.
-fn litellm_long(fields: &Fields<'_>) -> Result<Option<LongRates>, String> {
+/// Service tiers, and what LiteLLM adds to the name of a rate for them.
+const LITELLM_TIERS: &[(&str, &str)] = &[
+    ("balanced", "_balanced"),
+    ("batch", "_batches"),
+    ("flex", "_flex"),
+    ("priority", "_priority"),
+    ("ultrafast", "_ultrafast"),
+];
+
+fn litellm_tiers(fields: &Fields<'_>) -> Result<BTreeMap<String, TierRates>, String> {
+    let mut tiers = BTreeMap::new();
+    for (tier, suffix) in LITELLM_TIERS {
+        let rate = |name: &str| {
+            let rate = fields.rate::<1_000_000>(&format!("{name}{suffix}"), 1e6);
+            rate.map(|rate| rate.filter(|rate| rate.0.0 > 0))
+        };
+        let rates = TierRates {
+            input: rate("input_cost_per_token")?,
+            output: rate("output_cost_per_token")?,
+            cached_input: rate("cache_read_input_token_cost")?,
+            cache_write: rate("cache_creation_input_token_cost")?,
+            audio_input: rate("input_cost_per_audio_token")?,
+            audio_output: rate("output_cost_per_audio_token")?,
+            ..TierRates::default()
+        };
+        if rates != TierRates::default() {
+            let long = litellm_long(fields, suffix)?;
+            tiers.insert((*tier).to_owned(), TierRates { long, ..rates });
+        }
+    }
+    Ok(tiers)
+}
+
+/// LiteLLM multiplies: by 1.1 for a tenth more.
+fn litellm_regions(fields: &Fields<'_>) -> Result<BTreeMap<String, RegionRates>, String> {
+    let surcharge = |fields: &Fields<'_>, name: &str| {
+        let per_mille = |value: &Value| {
+            let more = (value.as_f64()? - 1.0) * 1000.0;
+            (-0.5..=10_000.0).contains(&more).then_some(more.round() as u32)
+        };
+        fields.get(name, "a factor of 1 or more", per_mille).map(|found| found.filter(|more| *more > 0))
+    };
+    let said = |more: u32| RegionRates { surcharge_per_mille: Some(more), ..RegionRates::default() };
+    let mut regions = BTreeMap::new();
+    for region in ["eu", "us"] {
+        let mut more = surcharge(fields, &format!("regional_processing_uplift_multiplier_{region}"))?;
+        if let Some(own) = fields.0.get("provider_specific_entry").and_then(Value::as_object) {
+            more = more.or(surcharge(&Fields(own), region)?);
+        }
+        more.map(|more| regions.insert(region.to_owned(), said(more)));
+    }
+    // Vertex AI: all regions but the global endpoint.
+    if let Some(more) = surcharge(fields, "regional_endpoint_uplift_multiplier")? {
+        regions.insert("*".to_owned(), said(more));
+        regions.insert("global".to_owned(), RegionRates::default());
+    }
+    Ok(regions)
+}
+
+/// A search with the medium context, which is the default where there are sizes.
+fn litellm_search(fields: &Fields<'_>) -> Result<Option<UsdFor<1>>, String> {
+    let Some(sizes) = fields.0.get("search_context_cost_per_query").and_then(Value::as_object) else {
+        return Ok(None);
+    };
+    Fields(sizes).rate("search_context_size_medium", 1.0)
+}
+
+/// The rates above the lowest threshold that there is, for the tier whose rates end with `suffix`.
+fn litellm_long(fields: &Fields<'_>, suffix: &str) -> Result<Option<LongRates>, String> {
     let thousands = |name: &String| {
         let number = name.strip_prefix("input_cost_per_token_above_")?.strip_suffix("k_tokens")?;
         number.parse::<u64>().ok()
     };
     let Some(above) = fields.0.keys().filter_map(thousands).min() else { return Ok(None) };
-    let rate = |name: &str| match fields.rate::<1_000_000>(&format!("{name}_above_{above}k_tokens"), 1e6)? {
-        Some(rate) => Ok(Some(rate)),
-        None => fields.rate(name, 1e6),
+    let long_rate = |name: &str| {
+        let rate = fields.rate::<1_000_000>(&format!("{name}_above_{above}k_tokens{suffix}"), 1e6);
+        rate.map(|rate| rate.filter(|rate| rate.0.0 > 0))
     };
+    let rate = |name: &str| match long_rate(name)? {
+        Some(rate) => Ok(Some(rate)),
+        None => fields.rate(&format!("{name}{suffix}"), 1e6),
+    };
+    if long_rate("input_cost_per_token")?.is_none() || rate("output_cost_per_token")?.is_none() {
+        return Ok(None);
+    }
     Ok(Some(LongRates {
         above: Some(above * 1000),
         input: rate("input_cost_per_token")?,
         output: rate("output_cost_per_token")?,
         cached_input: rate("cache_read_input_token_cost")?,
         cache_write: rate("cache_creation_input_token_cost")?,
+        cache_write_long: long_rate("cache_creation_input_token_cost_above_1hr")?,
     }))
 }
 
@@ -167,6 +246,61 @@ fn portkey(value: &Value) -> Result<Entry, String> {
         return Err(format!("`pricing_config.currency` is {currency}, but prices are in USD here"));
     }
     let units = config.get("pay_as_you_go").ok_or("`pricing_config.pay_as_you_go` is missing")?;
+    let plain = portkey_rates(units)?;
+    let mut tiers = BTreeMap::new();
+    if let Some(batch) = config.get("batch_config") {
+        tiers.insert("batch".to_owned(), portkey_rates(batch)?);
+    }
+    let mut regions = BTreeMap::new();
+    let custom = value.pointer("/custom_pricing/regions").and_then(Value::as_object);
+    for (name, region) in custom.into_iter().flatten() {
+        let mut own = portkey_region(region)?;
+        if name == "default" {
+            // What holds everywhere; the standard rates are those beside it.
+            tiers.append(&mut own.tiers);
+        } else if own != RegionRates::default() {
+            regions.insert(name.clone(), own);
+        }
+    }
+    tiers.retain(|_, rates| *rates != TierRates::default());
+    let price = known(Rates {
+        input: plain.input,
+        output: plain.output,
+        cached_input: plain.cached_input,
+        cache_write: plain.cache_write,
+        cache_write_long: plain.cache_write_long,
+        reasoning: plain.reasoning,
+        audio_input: plain.audio_input,
+        audio_output: plain.audio_output,
+        request: None,
+        image: plain.image,
+        search: plain.search,
+        long: None,
+        tiers,
+        regions,
+    });
+    let price = price.ok_or("it has no price per token or image")?;
+    Ok(Entry { price: Some(price), source: Some("Portkey".to_owned()), ..Entry::default() })
+}
+
+fn portkey_region(region: &Value) -> Result<RegionRates, String> {
+    let mut own = RegionRates::default();
+    let modes = region.get("execution_modes").and_then(Value::as_object);
+    for (mode, value) in modes.into_iter().flatten() {
+        let config = value.get("pricing_config").unwrap_or(value);
+        let rates = portkey_rates(config.get("pay_as_you_go").unwrap_or(config))?;
+        if rates == TierRates::default() {
+            continue;
+        }
+        match mode.as_str() {
+            "standard" => own.rates = Some(rates),
+            _ => drop(own.tiers.insert(mode.clone(), rates)),
+        }
+    }
+    Ok(own)
+}
+
+fn portkey_rates(units: &Value) -> Result<TierRates, String> {
     let fields = Fields::of(units)?;
     let empty = Map::new();
     let additional = match units.get("additional_units") {
@@ -174,21 +308,43 @@ fn portkey(value: &Value) -> Result<Entry, String> {
         None => Fields(&empty),
     };
     // Cents for one token are ten thousand dollars for a million.
-    let rate = |fields: &Fields<'_>, name: &str| fields.nested::<1_000_000>(name, 1e4);
-    let price = known(Rates {
+    let rate = |fields: &Fields<'_>, name: &str| -> Result<Option<UsdPerMillion>, String> {
+        Ok(fields.nested(name, 1e4)?.filter(|rate: &UsdPerMillion| rate.0.0 > 0))
+    };
+    let search: Option<UsdFor<1>> = additional.nested("web_search", 1e-2)?;
+    Ok(TierRates {
         input: rate(&fields, "request_token")?,
         output: rate(&fields, "response_token")?,
         cached_input: rate(&fields, "cache_read_input_token")?,
         cache_write: rate(&fields, "cache_write_input_token")?,
+        cache_write_long: rate(&additional, "cache_write_1h")?,
         reasoning: rate(&additional, "thinking_token")?,
         audio_input: rate(&fields, "request_audio_token")?,
         audio_output: rate(&fields, "response_audio_token")?,
         request: None,
-        image: None,
+        image: portkey_image(units)?,
+        search: search.filter(|rate| rate.0.0 > 0),
         long: None,
-    });
-    let price = price.ok_or("it has no price per token")?;
-    Ok(Entry { price: Some(price), source: Some("Portkey".to_owned()), ..Entry::default() })
+    })
+}
+
+/// The price of an image, by quality and size: the default one, or that of all; several are none.
+fn portkey_image(units: &Value) -> Result<Option<UsdFor<1>>, String> {
+    let Some(qualities) = units.get("image").and_then(Value::as_object) else { return Ok(None) };
+    let sizes = |quality: &'_ Value| quality.as_object().cloned().unwrap_or_default();
+    let mut rates = BTreeSet::new();
+    for (quality, prices) in qualities {
+        let prices = sizes(prices);
+        for size in prices.keys() {
+            let rate: Option<UsdFor<1>> = Fields(&prices).nested(size, 1e-2)?;
+            let Some(rate) = rate.filter(|rate| rate.0.0 > 0) else { continue };
+            if quality == "default" && size == "default" {
+                return Ok(Some(rate));
+            }
+            rates.insert(rate);
+        }
+    }
+    Ok(rates.pop_first().filter(|_| rates.is_empty()))
 }
 
 /// Both lists write 0 for what is not charged for on its own and for what they do not know.
@@ -198,16 +354,21 @@ fn known(rates: Rates) -> Option<Rates> {
     let rates = Rates {
         cached_input: some(rates.cached_input),
         cache_write: some(rates.cache_write),
+        cache_write_long: some(rates.cache_write_long),
         reasoning: some(rates.reasoning),
         audio_input: some(rates.audio_input),
         audio_output: some(rates.audio_output),
         request: piece(rates.request),
         image: piece(rates.image),
+        search: piece(rates.search),
+        tiers: rates.tiers,
+        regions: rates.regions,
         input: Some(rates.input.unwrap_or_default()),
         output: Some(rates.output.unwrap_or_default()),
         long: rates.long.map(|long| LongRates {
             cached_input: some(long.cached_input),
             cache_write: some(long.cache_write),
+            cache_write_long: some(long.cache_write_long),
             ..long
         }),
     };

@@ -226,3 +226,92 @@ fn entries_print_and_read_back() {
     let entry = entry(text);
     assert_eq!(toml::from_str::<Entry>(&toml::to_string(&entry).unwrap()).unwrap(), entry);
 }
+
+#[test]
+fn tiers_and_regions_lie_over_those_known() {
+    let known = |name: &str| CATALOGUE.find(&key("openai", name)).unwrap().price.clone().unwrap();
+    assert!(known("gpt-5.4").tiers.contains_key("batch") && known("gpt-5.4").regions["eu"].surcharge == 100);
+    let registry = registry(&[
+        ("openai/gpt-5.4", "price = { tiers = { batch = { output = 7 }, night = { input = 1 } } }"),
+        ("openai/gpt-5.4-mini", "price = { input = 1, output = 2 }"),
+        (
+            "openai/gpt-5.5",
+            "price = { regions = { eu = { rates = { input = 9 } }, '*' = { surcharge_per_mille = 5 } } }",
+        ),
+    ]);
+    let price = |name: &str| View::new(&registry).find("openai", name).unwrap().price.clone().unwrap();
+    let batch = price("gpt-5.4").tiers["batch"];
+    assert_eq!(
+        (batch.input, batch.output),
+        (known("gpt-5.4").tiers["batch"].input, Some(PicoUsd(7_000_000)))
+    );
+    assert_eq!(price("gpt-5.4").tiers["night"].input, Some(PicoUsd(1_000_000)));
+    // Other plain rates: what tiers cost is not known any more, but the surcharge holds.
+    assert!(price("gpt-5.4-mini").tiers.is_empty());
+    assert_eq!(price("gpt-5.4-mini").regions["eu"].surcharge, 100);
+    let eu = &price("gpt-5.5").regions["eu"];
+    assert_eq!((eu.surcharge, eu.rates.input), (100, Some(PicoUsd(9_000_000))));
+    assert_eq!(price("gpt-5.5").regions["*"].surcharge, 5);
+}
+
+#[test]
+fn slips_in_tiers_and_regions_are_refused() {
+    let slip = |text: &str| configured("openai/gpt-4o", &entry(text)).unwrap_err();
+    assert_eq!(
+        slip("price = { regions = { eu = { surcharge_per_mille = 11000 } } }"),
+        "`price.regions.eu.surcharge_per_mille` is 11000: write 0 to 10000, as in 100 for a tenth"
+    );
+    assert!(
+        slip("price = { tiers = { night = { long = { above = 9 } } } }")
+            .starts_with("`price.tiers.night.long` lacks `input`: write for example")
+    );
+    refused(
+        "[models.'a/b']\nprice = { input = 1, output = 1, tiers = { batch = { inptu = 1 } } }",
+        "unknown field `inptu`",
+    );
+    refused("[models.'a/b']\nprice = { input = 1, output = 1, regions = { eu = 1 } }", "expected a table");
+}
+
+#[test]
+fn what_is_not_known_by_name_costs_what_its_provider_says() {
+    let mut registry = registry(&[
+        ("local/llama", "aliases = ['small']"),
+        ("local/qwen", "price = { input = 3, output = 4 }"),
+    ]);
+    let free = price(&toml::from_str("input = 0\noutput = 0").unwrap()).unwrap();
+    let local = domain::registry::Provider {
+        price: Some(free.clone()),
+        ..crate::catalogue::blank(Default::default(), "http://local")
+    };
+    registry.providers.insert("local".to_owned(), local);
+    let view = View::new(&registry);
+    assert_eq!(view.price_of("local", "anything"), Some(&free));
+    assert_eq!(view.price_of("local", "small"), Some(&free), "a model without a price of its own");
+    assert_eq!(view.price_of("local", "qwen").unwrap().input, PicoUsd(3_000_000));
+    assert_eq!(view.price_of("openai", "gpt-40"), None, "unknown is not free");
+    // A deployment's name says nothing; the answer does.
+    let answered = view.price_of_answer("azure-openai", Some("our-deployment"), Some("gpt-4o")).unwrap();
+    assert_eq!(answered.input, PicoUsd(2_500_000));
+    assert_eq!(view.price_of_answer("local", None, Some("qwen")).unwrap().input, PicoUsd(3_000_000));
+    assert_eq!(
+        price(&toml::from_str("input = 1").unwrap()).unwrap_err().split(':').next(),
+        Some("`price` lacks `output`")
+    );
+}
+
+#[test]
+fn inference_profiles_of_bedrock_are_the_models_they_lead_to() {
+    let registry = Registry::default();
+    let view = View::new(&registry);
+    let plain = view.find("bedrock", "anthropic.claude-sonnet-4-6").unwrap();
+    assert_eq!(view.find("bedrock", "us.anthropic.claude-sonnet-4-6"), Some(plain));
+    assert_eq!(plain.price.as_ref().unwrap().regions["us"].surcharge, 100);
+    assert_eq!(view.find("bedrock", "mars.anthropic.claude-sonnet-4-6"), None);
+    assert_eq!(view.find("openai", "us.gpt.4o"), None);
+    assert_eq!(
+        geography(Format::Bedrock, "us.meta.llama3-3-70b-instruct-v1:0"),
+        Some(("us", "meta.llama3-3-70b-instruct-v1:0"))
+    );
+    assert_eq!(geography(Format::Bedrock, "us.meta"), None);
+    assert_eq!(geography(Format::OpenAi, "us.meta.llama"), None);
+}

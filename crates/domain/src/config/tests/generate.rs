@@ -74,6 +74,10 @@ fn common() -> BoxedStrategy<Entries> {
             "unsupported_params",
             prop::sample::select(vec!["drop", "warn", "reject"]).prop_map(Value::from),
         ),
+        maybe(
+            "on_limit",
+            prop::sample::select(vec!["usual", "reject", "wait", "fallback"]).prop_map(Value::from),
+        ),
         maybe("weight", prop_oneof![(1u32..9).prop_map(|n| json!(n)), (0.1..9.0f64).prop_map(|n| json!(n))]),
     ])
 }

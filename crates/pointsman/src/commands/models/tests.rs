@@ -95,7 +95,7 @@ async fn imported_from(from: &str, words: &[&str]) -> anyhow::Result<(Settings, 
 #[tokio::test]
 async fn an_imported_list_is_valid_settings() {
     let (settings, text) = imported(LITELLM, &[]).await.unwrap();
-    assert_eq!(settings.models.len(), 7);
+    assert_eq!(settings.models.len(), 8);
     assert!(
         text.starts_with("# Models from a price list in LiteLLM's format.\n\n[models.\"cohere/order-1\"]\n"),
         "{text}"
@@ -118,7 +118,10 @@ async fn only_the_models_asked_for_are_imported() {
 async fn portkeys_prices_belong_to_the_provider_named() {
     let list = include_str!("../../../../providers/fixtures/prices/portkey.json");
     let (settings, _) = imported(list, &["--provider", "mistral-ai"]).await.unwrap();
-    assert_eq!(settings.models.keys().collect::<Vec<_>>(), ["mistral-ai/large-1", "mistral-ai/vectors-1"]);
+    assert_eq!(
+        settings.models.keys().collect::<Vec<_>>(),
+        ["mistral-ai/by-the-image", "mistral-ai/large-1", "mistral-ai/tiered-1", "mistral-ai/vectors-1"]
+    );
 }
 
 #[tokio::test]
@@ -151,7 +154,10 @@ async fn a_list_is_fetched_from_a_url_whose_last_part_names_the_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let list = include_str!("../../../../providers/fixtures/prices/portkey.json");
     let (settings, _) = imported_from(&serves("200 OK", list).await, &[]).await.unwrap();
-    assert_eq!(settings.models.keys().collect::<Vec<_>>(), ["mistral-ai/large-1", "mistral-ai/vectors-1"]);
+    assert_eq!(
+        settings.models.keys().collect::<Vec<_>>(),
+        ["mistral-ai/by-the-image", "mistral-ai/large-1", "mistral-ai/tiered-1", "mistral-ai/vectors-1"]
+    );
     let gone = serves("404 Not Found", "").await;
     let err = format!("{:#}", imported_from(&gone, &[]).await.unwrap_err());
     assert!(err.starts_with(&format!("fetch {gone}")) && err.contains("404"), "{err}");

@@ -214,6 +214,19 @@ x-bad = "a\nb"
 }
 
 #[test]
+fn an_impossible_price_of_a_provider() {
+    refuses_all(
+        "[providers.openai]\nprice = { input = 1 }",
+        &[],
+        &[],
+        &[
+            "pointsman.toml:2:9: `providers.openai`: `price` lacks `output`: write US dollars per million tokens, as in \
+           `output = 2.5`",
+        ],
+    );
+}
+
+#[test]
 fn impossible_models() {
     let text = r#"[models.gpt]
 context_window = 1

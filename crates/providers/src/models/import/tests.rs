@@ -24,6 +24,7 @@ fn litellms_list_becomes_models_by_our_names() {
         "google/think-2",
         "openai/chat-1",
         "openai/free-1",
+        "openai/tiered-1",
         "openai/vectors-1",
         "some-host/big/model",
         "vertex-ai/words",
@@ -44,7 +45,7 @@ fn litellms_list_becomes_models_by_our_names() {
 #[test]
 fn the_lowest_threshold_of_long_prompts_counts() {
     let imported = read(LITELLM, "ignored", None).unwrap();
-    let long = imported.models["google/think-2"].price.unwrap().long.unwrap();
+    let long = imported.models["google/think-2"].price.clone().unwrap().long.unwrap();
     assert_eq!(long.above, Some(200_000));
     assert_eq!(long.input.map(UsdFor::dollars), Some(2.5));
     // Nothing is said about long answers, so they cost as much as others.
@@ -54,7 +55,7 @@ fn the_lowest_threshold_of_long_prompts_counts() {
 #[test]
 fn malformed_entries_are_reported_by_name() {
     let imported = read(LITELLM, "ignored", None).unwrap();
-    assert_eq!(imported.problems.len(), 5, "{:?}", imported.problems);
+    assert_eq!(imported.problems.len(), 6, "{:?}", imported.problems);
     assert_eq!(problem(&imported, "bad-price"), "`input_cost_per_token` is \"cheap\", not a price");
     assert_eq!(problem(&imported, "negative"), "`output_cost_per_token` is -1e-6, not a price");
     assert_eq!(problem(&imported, "no-provider"), "`litellm_provider` is missing");
@@ -72,16 +73,45 @@ fn one_provider_can_be_chosen() {
 fn portkeys_list_becomes_prices_of_one_provider() {
     let imported = read(PORTKEY, "mistral-ai", None).unwrap();
     assert_eq!(imported.format, "Portkey");
-    assert_eq!(imported.models.keys().collect::<Vec<_>>(), ["mistral-ai/large-1", "mistral-ai/vectors-1"]);
+    assert_eq!(
+        imported.models.keys().collect::<Vec<_>>(),
+        ["mistral-ai/by-the-image", "mistral-ai/large-1", "mistral-ai/tiered-1", "mistral-ai/vectors-1"]
+    );
     assert_eq!(
         toml_of(&imported, "mistral-ai/large-1"),
-        "source = \"Portkey\"\n\n[price]\ninput = 2.5\noutput = 10.0\ncached_input = 0.25\nreasoning = 12.0\n"
+        "source = \"Portkey\"\n\n[price]\ninput = 2.5\noutput = 10.0\ncached_input = 0.25\nreasoning = 12.0\n\
+         search = 0.01\n"
     );
-    assert_eq!(problem(&imported, "by-the-image"), "it has no price per token");
+    assert!(toml_of(&imported, "mistral-ai/by-the-image").contains("image = 0.04"));
+    assert_eq!(problem(&imported, "by-many-images"), "it has no price per token or image");
     assert_eq!(problem(&imported, "in-euro"), "`pricing_config.currency` is EUR, but prices are in USD here");
     assert_eq!(problem(&imported, "nothing"), "`pricing_config` is missing");
     assert_eq!(problem(&imported, "bad-price"), "`request_token` is {\"price\":\"cheap\"}, not a price");
     assert_eq!(imported.problems.len(), 4, "{:?}", imported.problems);
+}
+
+#[test]
+fn tiers_regions_and_searches_are_taken_from_both_lists() {
+    let litellm = read(LITELLM, "ignored", None).unwrap();
+    assert_eq!(
+        toml_of(&litellm, "openai/tiered-1").split_once("[price]").unwrap().1,
+        "\ninput = 2.5\noutput = 15.0\ncached_input = 0.25\ncache_write_long = 5.0\nsearch = 0.01\n\
+         \n[price.long]\nabove = 272000\ninput = 5.0\noutput = 22.5\ncached_input = 0.25\n\
+         \n[price.tiers.batch]\ninput = 1.25\noutput = 7.5\n\
+         \n[price.tiers.batch.long]\nabove = 272000\ninput = 2.5\noutput = 11.25\n\
+         \n[price.tiers.priority]\ninput = 5.0\noutput = 30.0\ncached_input = 0.5\n\
+         \n[price.regions.eu]\nsurcharge_per_mille = 100\n"
+    );
+    assert!(problem(&litellm, "bad-region").contains("is 0.5, not a factor of 1 or more"));
+    let portkey = read(PORTKEY, "mistral-ai", None).unwrap();
+    assert_eq!(
+        toml_of(&portkey, "mistral-ai/tiered-1").split_once("[price]").unwrap().1,
+        "\ninput = 2.5\noutput = 10.0\ncache_write = 3.125\ncache_write_long = 5.0\n\
+         \n[price.tiers.batch]\ninput = 1.25\noutput = 5.0\n\
+         \n[price.tiers.flex]\ninput = 1.0\noutput = 4.0\n\
+         \n[price.regions.eu.rates]\ninput = 2.75\noutput = 11.0\n\
+         \n[price.regions.eu.tiers.priority]\ninput = 5.0\noutput = 20.0\n"
+    );
 }
 
 #[test]
