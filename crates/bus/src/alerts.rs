@@ -80,13 +80,6 @@ impl Bus {
         Ok((found.into_iter().map(place).collect(), more))
     }
 
-    /// Position of the newest event.
-    pub async fn last_event(&self) -> Result<u64, ReadError> {
-        let stream = self.js.get_stream(subject::EVENT_STREAM).await;
-        let stream = stream.map_err(|err| ReadError::new(subject::EVENT_STREAM, err))?;
-        Ok(stream.cached_info().state.last_sequence)
-    }
-
     /// Whether a notice has been said: its letters were handed over before.
     pub async fn is_said(&self, notice: &Notice) -> Result<bool, ReadError> {
         let stored = self.read_last(subject::ALERT_STREAM, &subject::alert_notice(&notice.id)).await?;
