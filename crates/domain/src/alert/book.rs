@@ -207,17 +207,19 @@ impl Kept {
         oldest.is_some_and(|name| self.subjects.remove(&name).is_some())
     }
 
-    /// A limit was crossed: said at once, for its window may end before anybody looks again. What is known of the same
-    /// window already is not said again.
+    /// A limit was crossed: said at once, for its window may end before anybody looks again. What has been said is not
+    /// said again before the window ends.
     fn cross(&mut self, workspace: &Workspace, crossed: &Crossed, at: Timestamp) -> Option<Notice> {
         if !self.rule.watches(workspace) || crossed.resets_at.is_some_and(|end| end <= at) {
             return None;
         }
         let subject = limit_subject(workspace, crossed);
-        if let Some(Watched { measure: Measure::Limit(known, _), .. }) = self.subjects.get(&subject)
-            && known.resets_at == crossed.resets_at
+        if let Some(Watched { measure: Measure::Limit(known, _), .. }) = self.subjects.get_mut(&subject)
+            && known.resets_at.is_none_or(|end| at < end)
             && known.level >= crossed.level
         {
+            // A sliding window ends later each time.
+            known.resets_at = known.resets_at.max(crossed.resets_at);
             return None;
         }
         let (firing, change) = step(None, Verdict::Bad, self.rule.timing, at);
