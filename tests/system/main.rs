@@ -12,6 +12,7 @@ mod gitops;
 mod health;
 mod interface;
 mod life;
+mod limits;
 mod live;
 mod operations;
 mod portkey;

@@ -6,7 +6,7 @@
 //! stands. Whoever gives a router up for dead takes its fence away first; after that nothing of the router's can add to
 //! what is found, even if it was only asleep.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{DeliverPolicy, push};
@@ -146,15 +146,12 @@ impl Bus {
     }
 
     /// Routers that keep themselves alive, of those named.
-    pub async fn limit_holders_alive<'h>(
-        &self,
-        names: impl IntoIterator<Item = &'h str>,
-    ) -> Result<HashSet<&'h str>, ReadError> {
-        let mut alive = HashSet::new();
+    pub async fn limit_holders_alive(&self, names: &BTreeSet<String>) -> Result<BTreeSet<String>, ReadError> {
+        let mut alive = BTreeSet::new();
         for name in names {
             let place = subject::lease(&limit_lease(name));
             if self.read_last(subject::STATE_STREAM, &place).await?.is_some() {
-                alive.insert(name);
+                alive.insert(name.clone());
             }
         }
         Ok(alive)
@@ -263,7 +260,9 @@ impl Bus {
             }
             match serde_json::from_slice(&message.payload) {
                 Ok(ended) => hear(sequence, ended),
-                Err(err) => warn!(sequence, %err, "an event is malformed; what was set aside for it is looked for"),
+                Err(err) => {
+                    warn!(sequence, %err, "an event is malformed; what was set aside for it is looked for")
+                }
             }
             *position = sequence;
         }

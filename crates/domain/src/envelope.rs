@@ -290,6 +290,18 @@ pub struct FailedAnswer {
     pub body: BodyRef,
 }
 
+/// A request that waits for room in a limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Key of the bucket.
+    pub bucket: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When there may be room. None: nobody can say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
 /// Everything about a request but its bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Envelope {
@@ -371,6 +383,9 @@ pub struct Envelope {
     /// The most recent failure, in case it becomes the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<FailedAnswer>,
+    /// What it waits for. None: it does not wait for room in a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// The call to make; present between router and worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,

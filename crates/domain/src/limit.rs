@@ -214,6 +214,8 @@ pub struct Exceeded {
     pub left: u64,
     /// When there may be enough. None: never, or nobody can say.
     pub opens_at: Option<Timestamp>,
+    /// Calls under way may give some back before.
+    pub in_use: bool,
 }
 
 /// A limit as people read it.

@@ -318,6 +318,7 @@ impl Order {
             numbers_used: 0,
             result_seq: 0,
             failed: None,
+            waiting: None,
             call: None,
             body: domain::BodyRef::default(),
         }

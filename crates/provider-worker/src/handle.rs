@@ -8,10 +8,12 @@ use bus::state::{Claim, Claimed};
 use bus::work::{Delivery, MAX_DELIVERIES};
 use bytes::Bytes;
 use domain::envelope::FailedAnswer;
+use domain::price::{self, Charged};
 use domain::{
     ApiError, Attempt, AttemptId, BodyRef, Call, Envelope, ErrorClass, Event, Frame, Outcome, Record, ReplyTo,
 };
-use domain::{Timestamp, outcome};
+use domain::{Registry, Timestamp, outcome};
+use providers::{models, served};
 use role::Ctx;
 use std::sync::Arc;
 use tracing::{debug, error, warn};
@@ -360,7 +362,9 @@ impl Worker {
 
     fn attempt(&self, task: &Task, made: &Made) -> Attempt {
         let call = &task.call;
-        Attempt {
+        let model = call.model.clone().or_else(|| call.changes().model(task.envelope.model.as_deref()));
+        let region = made.told.region.clone().or_else(|| served::region(call, model.as_deref()));
+        let mut attempt = Attempt {
             status: Some(made.status),
             error: made.error,
             code: made.code.clone(),
@@ -368,15 +372,19 @@ impl Worker {
             retry_after_ms: made.retry_after_ms,
             first_byte_ms: made.first_byte.map(domain::time::millis),
             queued_ms: domain::time::millis(task.started_at.since(call.decided_at)),
-            model: call.model.clone().or_else(|| call.changes().model(task.envelope.model.as_deref())),
+            model,
             model_answered: made.told.model.clone(),
             usage: made.told.usage,
+            tier: made.told.tier.clone(),
+            region,
             worker: Some(self.id.clone()),
             virtual_key: call.virtual_key.clone(),
             why: call.why.clone(),
             dropped: made.dropped.clone(),
             ..Attempt::new(call.number, &call.path, &call.provider, task.started_at, self.ctx.clock().now())
-        }
+        };
+        price(&mut attempt, &self.ctx.registry());
+        attempt
     }
 
     /// The broker could not be asked; the message comes back.
@@ -429,6 +437,17 @@ pub(crate) fn expired() -> ApiError {
 
 fn with(attempts: &[Attempt], attempt: &Attempt) -> Vec<Attempt> {
     attempts.iter().cloned().chain([attempt.clone()]).collect()
+}
+
+/// Says what an attempt cost, if it used anything and the price is known.
+pub(crate) fn price(attempt: &mut Attempt, registry: &Registry) {
+    let Some(usage) = &attempt.usage else { return };
+    let known = models::View::new(registry);
+    let (asked, answered) = (attempt.model.as_deref(), attempt.model_answered.as_deref());
+    let Some(price) = known.price_of_answer(&attempt.provider, asked, answered) else { return };
+    let how = Charged { tier: attempt.tier.as_deref(), region: attempt.region.as_deref() };
+    attempt.cost = Some(price::cost(price, usage, &how));
+    attempt.price = Some(price::version(price));
 }
 
 fn measure(attempt: &Attempt) {

@@ -88,10 +88,13 @@ impl<'a> Exchange<'a> {
     /// A whole 2xx answer in the caller's dialect. `request` is the caller's body. The error says why it is no answer.
     pub fn answer(&self, body: &Bytes, request: &Bytes) -> Result<(Bytes, Told), String> {
         if self.is_native() {
-            let told = match translation::dialect(self.operation) {
+            let mut told = match translation::dialect(self.operation) {
                 Some(dialect) => (dialect.told)(body)?,
                 None => openai::told(body)?,
             };
+            if matches!(self.operation, Operation::Images | Operation::ImageEdits) {
+                told.draw(openai::images(body));
+            }
             return Ok((body.clone(), told));
         }
         self.translate_answer(body, request)
@@ -102,7 +105,8 @@ impl<'a> Exchange<'a> {
         match self.translation().map_err(|err| err.message)? {
             Translation::Chat(dialect, wire) => {
                 let answer = (wire.read_answer)(body)?;
-                let told = Told { model: answer.model.clone(), usage: answer.usage };
+                let mut told = Told::of(answer.model.clone(), answer.usage);
+                told.note(&answer.extra);
                 let request = request::repeated(self, request);
                 if self.stream {
                     let mut writer = (dialect.writer)(&self.about, &request);
@@ -121,14 +125,14 @@ impl<'a> Exchange<'a> {
             Translation::Rerank(shape) => {
                 let answer = shape.read_answer(body)?;
                 let usage = answer.tokens.map(|input| domain::Usage { input, ..domain::Usage::default() });
-                let told = Told { model: answer.model.clone(), usage };
+                let told = Told::of(answer.model.clone(), usage);
                 Ok((Bytes::from(rerank::write_answer(&answer, &self.about)), told))
             }
         }
     }
 
     fn vectors(&self, answer: &embeddings::Answer, request: &Bytes) -> (Bytes, Told) {
-        let told = Told { model: answer.model.clone(), usage: answer.usage };
+        let told = Told::of(answer.model.clone(), answer.usage);
         let base64 = embeddings::openai::read_request(request).is_ok_and(|request| request.base64);
         (Bytes::from(embeddings::openai::write_answer(answer, base64, &self.about)), told)
     }

@@ -47,6 +47,7 @@ pub mod rerank;
 pub mod resolve;
 pub mod responses;
 mod schema;
+pub mod served;
 pub mod sse;
 #[cfg(test)]
 mod testing;

@@ -302,6 +302,7 @@ impl Router {
             numbers_used: 0,
             result_seq: 0,
             failed: None,
+            waiting: None,
             call: None,
             body: BodyRef::default(),
         }

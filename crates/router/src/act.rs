@@ -25,6 +25,8 @@ use crate::Options;
 use crate::configs::Configs;
 use crate::facts::Reachable;
 use crate::health::Book;
+use crate::limited::put_down;
+use crate::limits::{Keeper, Limited, Verdict, verdict};
 use crate::target::dropped;
 
 /// What a router needs to act.
@@ -33,6 +35,7 @@ pub(crate) struct Router {
     pub(crate) options: Options,
     pub(crate) configs: Configs,
     pub(crate) health: Arc<Book>,
+    pub(crate) limits: Arc<Keeper>,
     /// Targets that are known to have consumers, and the limit they were made with.
     pub(crate) targets: Mutex<HashMap<String, usize>>,
 }
@@ -42,9 +45,9 @@ const MOST_REASONS: usize = 8;
 const MOST_WORDS: usize = 200;
 
 /// A target to call.
-struct Choice<'a> {
-    target: &'a Target,
-    why: &'a [String],
+pub(crate) struct Choice<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) why: &'a [String],
     watch: &'a Watch,
 }
 
@@ -79,7 +82,8 @@ pub(crate) enum Step {
 impl Router {
     pub(crate) fn new(ctx: Ctx, options: Options) -> Self {
         let health = Book::new(ctx.clone());
-        Self { ctx, options, configs: Configs::new(), health, targets: Mutex::default() }
+        let limits = Keeper::new(ctx.clone());
+        Self { ctx, options, configs: Configs::new(), health, limits, targets: Mutex::default() }
     }
 
     /// Decides about a new request and acts.
@@ -146,6 +150,20 @@ impl Router {
                         Err(NotCalled::Unusable(err)) => {
                             self.report(&envelope, &mut unreported).await?;
                             failed = unusable(&mut envelope, &chosen, &err, now);
+                        }
+                        Err(NotCalled::Limited(limited)) => {
+                            self.report(&envelope, &mut unreported).await?;
+                            match verdict(target.on_limit, &limited, envelope.deadline, now) {
+                                Verdict::Refuse => return self.refuse_limited(&envelope, &limited).await,
+                                Verdict::Wait(after) => {
+                                    return self
+                                        .wait_for_room(envelope, *limited, after, body, &failed)
+                                        .await;
+                                }
+                                Verdict::Next(leads_on) => {
+                                    failed = put_down(&mut envelope, &chosen, &limited, leads_on, now);
+                                }
+                            }
                         }
                         Err(NotCalled::Refused(err)) => {
                             let err = blamed(err, &envelope);
@@ -214,7 +232,17 @@ impl Router {
         let queue = subject::token(&resolved.queue);
         self.ensure_target(&queue, resolved.concurrency).await?;
         let number = envelope.numbers_used + 1;
+        let needs = self.needs(envelope, target, &resolved, body).await?;
+        let reserved = self.limits.reserve(envelope, number, &needs.wants).await;
+        let reserved = reserved.map_err(|refused| {
+            NotCalled::Limited(Box::new(Limited::of(&refused, envelope, self.ctx.clock().now())))
+        })?;
+        let mut default_params = target.default_params.clone();
+        if let Some((field, bound)) = needs.bound(envelope.operation) {
+            default_params.insert(field.to_owned(), bound);
+        }
         envelope.numbers_used = number;
+        envelope.waiting = None;
         envelope.call = Some(Call {
             number,
             decided_at: now,
@@ -237,21 +265,28 @@ impl Router {
             virtual_key: resolved.virtual_key,
             headers: resolved.headers,
             forward_headers: target.forward_headers.clone(),
-            default_params: target.default_params.clone(),
+            default_params,
             override_params: target.override_params.clone(),
             drop_params: dropped(target, envelope),
             request_timeout_ms: target.request_timeout.map(domain::time::millis),
             timeouts: resolved.timeouts,
             success_is_final: next::success_is_final(config, &envelope.attempts, target),
             watch: Some(watch.clone()),
+            hold: reserved.as_ref().map(|reserved| reserved.hold.clone()),
             retry_count: retries_if_answered(config, envelope, target, number, now),
         });
         let payload = envelope.encode(body, failed);
         let class = envelope.lane.class();
         debug!(request = %envelope.request, number, target = target.path, "calling");
-        match self.ctx.bus().call(&queue, class, payload, envelope.traceparent.as_deref()).await {
+        let fence = reserved.as_ref().map(|reserved| &reserved.fence);
+        match self.ctx.bus().call(&queue, class, payload, envelope.traceparent.as_deref(), fence).await {
             Ok(_) => Ok(()),
+            Err(err @ PutError::Conflict) => {
+                self.limits.was_fenced();
+                Err(NotCalled::Trouble(err.into()))
+            }
             Err(PutError::BacklogFull) => {
+                self.limits.give_back(&envelope.request, number);
                 envelope.call = None;
                 let attempt = Attempt { why: why.to_vec(), ..queue_full(target, number, now) };
                 self.health.tell(&attempt, watch).await;
@@ -262,7 +297,7 @@ impl Router {
         }
     }
 
-    async fn wait(
+    pub(crate) async fn wait(
         &self,
         envelope: &mut Envelope,
         queue: &str,
@@ -362,7 +397,7 @@ fn told(decision: &Decision<'_>) -> Vec<String> {
     decision.why.iter().take(MOST_REASONS).map(line).collect()
 }
 
-fn over(ended: Ended, envelope: &Envelope) -> Step {
+pub(crate) fn over(ended: Ended, envelope: &Envelope) -> Step {
     match ended {
         Ended::Won => Step::Over,
         Ended::Late(there) => {
@@ -378,6 +413,8 @@ pub(crate) enum NotCalled {
     /// This target cannot serve the request; another may.
     Unusable(ApiError),
     Refused(ApiError),
+    /// A limit leaves no room for it.
+    Limited(Box<Limited>),
     Trouble(Trouble),
 }
 

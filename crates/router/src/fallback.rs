@@ -40,10 +40,10 @@ impl Router {
         failed: Bytes,
     ) -> Result<Step, Trouble> {
         // With a call it comes from a worker, whose attempt has not been reported; without, it is a due retry.
-        let call = envelope.call.take();
-        let fresh = call.is_some();
+        let fresh = envelope.call.is_some();
         let bus = self.ctx.bus();
-        if let (Some(attempt), Some(watch)) = (envelope.attempts.last(), call.and_then(|call| call.watch))
+        let watch = envelope.call.as_ref().and_then(|call| call.watch.clone());
+        if let (Some(attempt), Some(watch)) = (envelope.attempts.last(), watch)
             && attempt.error == Some(ErrorClass::Lost)
         {
             self.health.tell(attempt, &watch).await;

@@ -10,6 +10,8 @@ mod facts;
 mod fallback;
 mod health;
 mod identify;
+mod limited;
+mod limits;
 mod sweep;
 mod target;
 
@@ -19,6 +21,7 @@ use std::time::Duration;
 use bus::identity::Access;
 use bus::work::{Delivery, Job, Puller};
 use domain::Lane;
+use domain::model::Price;
 use domain::next::OnLost;
 use role::Ctx;
 
@@ -46,6 +49,8 @@ pub struct Options {
     pub access: Access,
     /// Shortest cooldown that a config's breaker may have.
     pub shortest_cooldown: Duration,
+    /// What models are taken to cost whose price is not known. None: a budget in money refuses them.
+    pub ceiling_price: Option<Price>,
     /// How often overdue calls are looked for.
     pub sweep: Duration,
 }
@@ -61,8 +66,10 @@ pub async fn run(ctx: Ctx, options: Options) -> anyhow::Result<()> {
     let puller = Puller::fallbacks(ctx.bus(), options.in_flight, 64);
     start(&ctx, &router, puller, Input::Fallback);
     ctx.helper("sweep", sweep::run(Arc::clone(&router)));
+    ctx.helper("limits of routers that are gone", limits::run_reclaim(Arc::clone(&router.limits)));
     ctx.draining().cancelled().await;
     ctx.finish().await;
+    router.limits.close().await;
     Ok(())
 }
 

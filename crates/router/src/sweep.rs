@@ -135,7 +135,7 @@ impl Router {
         now: Timestamp,
     ) -> Result<(), Trouble> {
         let bus = self.ctx.bus();
-        let Some(call) = envelope.call.take() else { return Ok(()) };
+        let Some(call) = envelope.call.clone() else { return Ok(()) };
         if let Ok(sequence) = bus.fence(&envelope, call.number).await? {
             envelope.result_seq = sequence;
             let model = call.changes().model(envelope.model.as_deref());

@@ -242,6 +242,8 @@ fn router_options(serving: &Serving) -> router::Options {
         asynchronous: settings.deadlines.asynchronous,
         maximum: settings.deadlines.maximum,
         shortest_cooldown: settings.health.shortest_cooldown,
+        // Settings that do not hold a whole price are refused when they are read.
+        ceiling_price: settings.limits.ceiling_price.as_ref().and_then(|r| providers::models::price(r).ok()),
         sweep: settings.work.sweep,
     }
 }

@@ -113,6 +113,10 @@ fn limits(rules: &mut Rules, settings: &Settings) {
     );
     rules.at_least_one(limits.lane_backlog >= 1, "limits.lane_backlog");
     rules.at_least_one(limits.call_backlog >= 1, "limits.call_backlog");
+    if let Some(Err(problem)) = limits.ceiling_price.as_ref().map(providers::models::price) {
+        let key = "limits.ceiling_price";
+        rules.check(false, &[key], format!("`{key}`: {problem}"));
+    }
     let percent = limits.storage_percent;
     rules.check(
         (1..=100).contains(&percent),

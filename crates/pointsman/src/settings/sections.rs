@@ -207,6 +207,9 @@ pub struct Limits {
     /// How long a response is kept that can be looked at and continued.
     #[serde(with = "units::duration")]
     pub responses_ttl: Duration,
+    /// What models are taken to cost whose price is not known, where a budget in money has to be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ceiling_price: Option<providers::models::Rates>,
 }
 
 impl Default for Limits {
@@ -219,6 +222,7 @@ impl Default for Limits {
             result_ttl: minutes(15),
             result_ttl_async: hours(24),
             responses_ttl: hours(30 * 24),
+            ceiling_price: None,
         }
     }
 }

@@ -5,8 +5,8 @@ use memchr::memmem;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::usage::Counts;
-use crate::openai::{StreamEvent, Told};
+use super::usage::{Counts, read_geo};
+use crate::openai::{StreamEvent, Told, tier};
 use crate::sse;
 
 #[derive(Deserialize)]
@@ -50,8 +50,15 @@ pub fn told(body: &[u8]) -> Result<Told, String> {
     if let Some(kind) = whole.failure() {
         return Err(format!("the answer has status 200 but holds an error: {kind}"));
     }
-    let usage = whole.usage.map(|usage| Usage::from(Counts::of(&usage)));
-    Ok(Told { model: whole.model, usage })
+    let mut told = whole.usage.as_ref().map(told_in).unwrap_or_default();
+    told.usage = whole.usage.map(|usage| Usage::from(Counts::of(&usage)));
+    Ok(Told { model: whole.model, ..told })
+}
+
+/// Tier and place that a `usage` object names.
+fn told_in(usage: &Value) -> Told {
+    let geo = read_geo(usage).and_then(|(_, geo)| geo.as_str().map(str::to_owned));
+    Told { tier: usage.get("service_tier").and_then(tier), region: geo, ..Told::default() }
 }
 
 /// Looks at the events of one stream.
@@ -63,7 +70,7 @@ pub fn observer() -> Observer {
 /// end.
 #[derive(Debug, Default)]
 pub struct Observer {
-    model: Option<String>,
+    told: Told,
     counts: Counts,
 }
 
@@ -95,10 +102,15 @@ impl Observer {
             Some("message_stop") => return StreamEvent::Done,
             _ => return StreamEvent::Piece,
         };
-        self.model = model.or(self.model.take());
+        let told = &mut self.told;
+        told.model = model.or(told.model.take());
         let Some(usage) = usage else { return StreamEvent::Piece };
         self.counts.update(Counts::of(&usage));
-        StreamEvent::PieceWithUsage(Told { model: self.model.clone(), usage: Some(self.counts.into()) })
+        let said = told_in(&usage);
+        told.tier = said.tier.or(told.tier.take());
+        told.region = said.region.or(told.region.take());
+        told.usage = Some(self.counts.into());
+        StreamEvent::PieceWithUsage(told.clone())
     }
 }
 
@@ -114,9 +126,15 @@ mod tests {
     #[test]
     fn a_whole_answer_tells_its_model_and_usage() {
         let body = br#"{"type":"message","model":"claude-sonnet-5","content":[],"usage":
-            {"input_tokens":3,"cache_read_input_tokens":4,"output_tokens":5}}"#;
+            {"input_tokens":3,"cache_read_input_tokens":4,"output_tokens":5,"service_tier":"priority","inference_geo":"us"}}"#;
         let usage = Usage { input: 7, output: 5, cached_input: 4, ..Usage::default() };
-        assert_eq!(told(body), Ok(Told { model: Some("claude-sonnet-5".into()), usage: Some(usage) }));
+        let expected = Told {
+            model: Some("claude-sonnet-5".into()),
+            usage: Some(usage),
+            tier: Some("priority".into()),
+            region: Some("us".into()),
+        };
+        assert_eq!(told(body), Ok(expected));
         let disguised = br#"{"type":"error","error":{"type":"api_error","message":"secret"}}"#;
         assert_eq!(told(disguised), Err("the answer has status 200 but holds an error: api_error".into()));
         assert!(told(b"<html>").unwrap_err().contains("line 1"));
@@ -126,7 +144,8 @@ mod tests {
     fn counts_add_up_over_a_stream() {
         let mut observer = observer();
         let start = b"event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"m\",\
-            \"usage\":{\"input_tokens\":3,\"cache_creation_input_tokens\":2,\"output_tokens\":1}}}\n\n";
+            \"usage\":{\"input_tokens\":3,\"cache_creation_input_tokens\":2,\"output_tokens\":1,\
+            \"service_tier\":\"batch\",\"inference_geo\":\"global\"}}}\n\n";
         let StreamEvent::PieceWithUsage(first) = observer.look(start) else { panic!("no counts") };
         assert_eq!(first.usage.unwrap().input, 5);
         assert_eq!(observer.look(b"event: ping\ndata: {\"type\": \"ping\"}\n\n"), StreamEvent::Piece);
@@ -136,7 +155,8 @@ mod tests {
         let delta =
             b"data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":9}}\n\n";
         let usage = Usage { input: 5, output: 9, cache_write: 2, ..Usage::default() };
-        let expected = Told { model: Some("m".into()), usage: Some(usage) };
+        let expected =
+            Told { model: Some("m".into()), usage: Some(usage), tier: Some("batch".into()), region: None };
         assert_eq!(observer.look(delta), StreamEvent::PieceWithUsage(expected));
         assert_eq!(observer.look(b"data: {\"type\":\"message_stop\"}\n\n"), StreamEvent::Done);
     }

@@ -11,12 +11,29 @@ pub(super) struct Counts {
     input_tokens: Option<u64>,
     #[serde(default)]
     cache_creation_input_tokens: Option<u64>,
+    /// The same by how long it is kept.
+    #[serde(default)]
+    cache_creation: Option<Creation>,
     #[serde(default)]
     cache_read_input_tokens: Option<u64>,
     #[serde(default)]
     output_tokens: Option<u64>,
     #[serde(default)]
     output_tokens_details: Option<OutputDetails>,
+    #[serde(default)]
+    server_tool_use: Option<ServerTools>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Creation {
+    #[serde(default)]
+    ephemeral_1h_input_tokens: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct ServerTools {
+    #[serde(default)]
+    web_search_requests: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -39,6 +56,8 @@ impl Counts {
         self.cache_read_input_tokens = later.cache_read_input_tokens.or(self.cache_read_input_tokens);
         self.output_tokens = later.output_tokens.or(self.output_tokens);
         self.output_tokens_details = later.output_tokens_details.or(self.output_tokens_details);
+        self.cache_creation = later.cache_creation.or(self.cache_creation);
+        self.server_tool_use = later.server_tool_use.or(self.server_tool_use);
     }
 }
 
@@ -52,6 +71,8 @@ impl From<Counts> for Usage {
             output: counts.output_tokens.unwrap_or(0),
             cached_input: cached,
             cache_write: written,
+            cache_write_long: counts.cache_creation.and_then(|by| by.ephemeral_1h_input_tokens).unwrap_or(0),
+            searches: counts.server_tool_use.and_then(|tools| tools.web_search_requests).unwrap_or(0),
             reasoning: counts.output_tokens_details.and_then(|details| details.thinking_tokens).unwrap_or(0),
             ..Self::default()
         }
@@ -66,6 +87,16 @@ pub(super) fn write(usage: &Usage) -> Map<String, Value> {
     written.insert("cache_creation_input_tokens".to_owned(), usage.cache_write.into());
     written.insert("cache_read_input_tokens".to_owned(), usage.cached_input.into());
     written.insert("output_tokens".to_owned(), usage.output.into());
+    if usage.cache_write_long > 0 {
+        let short = usage.cache_write.saturating_sub(usage.cache_write_long);
+        let by_time = json!({
+            "ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": usage.cache_write_long,
+        });
+        written.insert("cache_creation".to_owned(), by_time);
+    }
+    if usage.searches > 0 {
+        written.insert("server_tool_use".to_owned(), json!({ "web_search_requests": usage.searches }));
+    }
     if usage.reasoning > 0 {
         written.insert("output_tokens_details".to_owned(), json!({"thinking_tokens": usage.reasoning}));
     }
@@ -80,6 +111,13 @@ pub(super) fn read_tier(usage: &Value) -> Option<(String, Value)> {
     let tier = usage.get("service_tier")?.as_str()?;
     let word = TIERS.iter().find(|(ours, _)| *ours == tier).map_or(tier, |(_, openai)| openai);
     Some(("service_tier".to_owned(), word.into()))
+}
+
+/// Where the model ran, if a `usage` object says that it was one place: `us`.
+pub(super) fn read_geo(usage: &Value) -> Option<(String, Value)> {
+    let geo = usage.get("inference_geo")?;
+    let one = geo.as_str().is_some_and(|geo| !matches!(geo, "" | "global" | "not_available"));
+    one.then(|| ("inference_geo".to_owned(), geo.clone()))
 }
 
 /// The tier for a `usage` object, if Anthropic has a word for it.
@@ -98,6 +136,8 @@ mod tests {
         let told = json!({
             "input_tokens": 10, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 30,
             "output_tokens": 40, "output_tokens_details": {"thinking_tokens": 5},
+            "cache_creation": {"ephemeral_5m_input_tokens": 12, "ephemeral_1h_input_tokens": 8},
+            "server_tool_use": {"web_search_requests": 3},
         });
         let usage = Usage::from(Counts::of(&told));
         let expected = Usage {
@@ -105,6 +145,8 @@ mod tests {
             output: 40,
             cached_input: 30,
             cache_write: 20,
+            cache_write_long: 8,
+            searches: 3,
             reasoning: 5,
             ..Usage::default()
         };

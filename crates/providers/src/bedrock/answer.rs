@@ -60,9 +60,17 @@ impl From<&Counts> for Usage {
             output: counts.output_tokens,
             cached_input: read,
             cache_write: written,
+            cache_write_long: kept_for_an_hour(counts.cache_details.as_ref()).min(written),
             ..Self::default()
         }
     }
+}
+
+/// Of what was written, the tokens that are kept for an hour.
+fn kept_for_an_hour(details: Option<&Value>) -> u64 {
+    let details = details.and_then(Value::as_array).into_iter().flatten();
+    let long = details.filter(|detail| detail.get("ttl").and_then(Value::as_str) == Some("1h"));
+    long.filter_map(|detail| detail.get("inputTokens").and_then(Value::as_u64)).fold(0, u64::saturating_add)
 }
 
 /// Reads a whole answer. The error says why it is none.

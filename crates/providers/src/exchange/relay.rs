@@ -210,6 +210,7 @@ impl Translate {
             match &event {
                 Event::Start(start) => self.told.model.clone_from(&start.model),
                 Event::Usage(usage) => self.told.usage = Some(*usage),
+                Event::Extra(extra) => self.told.note(extra),
                 Event::End => self.done = true,
                 Event::Error(err) => {
                     error = Some(err.clone());
@@ -268,7 +269,7 @@ mod tests {
         relay.push(last, &mut out).unwrap();
         assert!(relay.is_done());
         let usage = Usage { input: 3, output: 2, ..Usage::default() };
-        assert_eq!(relay.told(), Told { model: Some("m".into()), usage: Some(usage) });
+        assert_eq!(relay.told(), Told { model: Some("m".into()), usage: Some(usage), ..Told::default() });
         assert_eq!(relay.end(&mut out), Ok(()));
         assert_eq!(&out[..], [CREATED, last].concat());
     }

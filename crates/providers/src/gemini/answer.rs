@@ -34,7 +34,9 @@ pub fn read_answer(body: &[u8]) -> Result<Answer, String> {
     for candidate in body.candidates {
         choices.push(choice(candidate, body.id.as_deref(), many, &mut extra));
     }
-    let usage = body.usage.as_ref().map(usage::usage);
+    let searches = usage::searches(body.model.as_deref(), &extra);
+    let usage = body.usage.as_ref().map(|counts| domain::Usage { searches, ..usage::usage(counts) });
+    extra.extend(body.usage.as_ref().and_then(usage::tier));
     Ok(Answer { id: body.id, model: body.model, created: None, choices, usage, extra })
 }
 

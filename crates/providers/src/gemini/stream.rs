@@ -28,6 +28,8 @@ pub struct Reader {
     blocks: Blocks,
     choices: BTreeMap<u32, State>,
     id: Option<String>,
+    /// The model that answers.
+    model: Option<String>,
     started: bool,
     over: bool,
     blocked: Option<String>,
@@ -111,6 +113,7 @@ impl Reader {
         let body = Body::read(body).map_err(Broken::Malformed)?;
         if !std::mem::replace(&mut self.started, true) {
             self.id.clone_from(&body.id);
+            self.model.clone_from(&body.model);
             out.push(Event::Start(Start { id: body.id.clone(), model: body.model.clone(), created: None }));
         }
         if let Some(reason) = body.block_reason() {
@@ -188,11 +191,13 @@ impl Reader {
             answer::keep(index, state.extra, many, &mut self.extra);
             self.blocks.finish(index, answer::finish(state.finish, state.calls > 0), out);
         }
+        let searches = usage::searches(self.model.as_deref(), &self.extra);
+        self.extra.extend(self.counts.as_ref().and_then(usage::tier));
         if !self.extra.is_empty() {
             out.push(Event::Extra(std::mem::take(&mut self.extra)));
         }
         if let Some(counts) = &self.counts {
-            out.push(Event::Usage(usage::usage(counts)));
+            out.push(Event::Usage(domain::Usage { searches, ..usage::usage(counts) }));
         }
         out.push(Event::End);
         self.over = true;
@@ -225,6 +230,8 @@ fn merge(into: &mut Map<String, Value>, fields: Map<String, Value>) {
 fn bounded(counts: Map<String, Value>) -> impl Iterator<Item = (String, Value)> {
     counts
         .into_iter()
-        .filter(|(name, _)| name.ends_with("TokenCount") || name.ends_with("TokensDetails"))
+        .filter(|(name, _)| {
+            name.ends_with("TokenCount") || name.ends_with("TokensDetails") || name == "trafficType"
+        })
         .take(MAX_EXTRA)
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::usage::{Counts, Told, tier};
 use crate::sse;
 
 /// Fields of a JSON object in order, values untouched.
@@ -110,99 +111,18 @@ fn without_dropped<'b>(
     Ok(field.get(name).map(|left| Cow::Owned(left.to_string().into_bytes())))
 }
 
-/// OpenAI's usage object, and what others have in it.
-#[derive(Deserialize)]
-struct Counts {
-    #[serde(default)]
-    prompt_tokens: Option<u64>,
-    #[serde(default)]
-    completion_tokens: Option<u64>,
-    #[serde(default)]
-    total_tokens: Option<u64>,
-    #[serde(default)]
-    prompt_tokens_details: Option<PromptDetails>,
-    #[serde(default)]
-    completion_tokens_details: Option<CompletionDetails>,
-    /// DeepSeek's `cached_tokens`.
-    #[serde(default)]
-    prompt_cache_hit_tokens: Option<u64>,
-    /// Moonshot's.
-    #[serde(default)]
-    cached_tokens: Option<u64>,
-    /// What gateways say in front of providers that write caches.
-    #[serde(default)]
-    cache_creation_input_tokens: Option<u64>,
-}
-
-#[derive(Default, Deserialize)]
-struct PromptDetails {
-    #[serde(default)]
-    cached_tokens: Option<u64>,
-    #[serde(default)]
-    cache_write_tokens: Option<u64>,
-    #[serde(default)]
-    audio_tokens: Option<u64>,
-}
-
-#[derive(Default, Deserialize)]
-struct CompletionDetails {
-    #[serde(default)]
-    reasoning_tokens: Option<u64>,
-    #[serde(default)]
-    audio_tokens: Option<u64>,
-}
-
-impl From<Counts> for Usage {
-    fn from(counts: Counts) -> Self {
-        let of_input = counts.prompt_tokens_details.unwrap_or_default();
-        let of_output = counts.completion_tokens_details.unwrap_or_default();
-        let cached = of_input.cached_tokens.or(counts.prompt_cache_hit_tokens).or(counts.cached_tokens);
-        let written = of_input.cache_write_tokens.or(counts.cache_creation_input_tokens);
-        let mut usage = Self {
-            input: counts.prompt_tokens.unwrap_or(0),
-            output: counts.completion_tokens.unwrap_or(0),
-            cached_input: cached.unwrap_or(0),
-            cache_write: written.unwrap_or(0),
-            audio_input: of_input.audio_tokens.unwrap_or(0),
-            reasoning: of_output.reasoning_tokens.unwrap_or(0),
-            audio_output: of_output.audio_tokens.unwrap_or(0),
-            ..Self::default()
-        };
-        // xAI and Google count reasoning beside the completion: what the total has on top of both sides.
-        let beside = counts.total_tokens.unwrap_or(0).saturating_sub(usage.total());
-        let is_told = of_output.reasoning_tokens.is_some_and(|reasoning| reasoning == beside);
-        if beside > 0 && (is_told || (of_output.reasoning_tokens.is_none() && usage.cache_write == 0)) {
-            usage.output = usage.output.saturating_add(beside);
-            usage.reasoning = beside;
-        }
-        usage
-    }
-}
-
-/// Reads a usage object. None: it is none.
-pub(super) fn usage_of(value: &Value) -> Option<Usage> {
-    Counts::deserialize(value).ok().map(Usage::from)
-}
-
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(default)]
     model: Option<String>,
     #[serde(default)]
     usage: Option<Counts>,
+    #[serde(default)]
+    service_tier: Option<Value>,
     #[serde(default, borrow)]
     choices: Option<&'a RawValue>,
     #[serde(default, borrow)]
     error: Option<&'a RawValue>,
-}
-
-/// What an answer says about itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    /// The model that answered.
-    pub model: Option<String>,
-    /// Tokens used.
-    pub usage: Option<Usage>,
 }
 
 /// Reads of a whole 2xx answer what is recorded. The error says why it is no answer: not JSON, or an error in disguise.
@@ -213,7 +133,8 @@ pub fn told(body: &[u8]) -> Result<Told, String> {
         let code = error_code(body).unwrap_or_else(|| format!("{} bytes", error.get().len()));
         return Err(format!("the answer has status 200 but holds an error: {code}"));
     }
-    Ok(Told { model: answer.model, usage: answer.usage.map(Usage::from) })
+    let tier = answer.service_tier.as_ref().and_then(tier);
+    Ok(Told { model: answer.model, usage: answer.usage.map(Usage::from), tier, region: None })
 }
 
 /// Where a text stops being what it should be. Not the parser's own words, which quote the text.
@@ -286,7 +207,8 @@ pub fn read_event(event: &[u8]) -> StreamEvent {
     let empty =
         answer.choices.is_none_or(|c| c.get().bytes().filter(|b| !b.is_ascii_whitespace()).eq(*b"[]"));
     let Some(counts) = answer.usage else { return StreamEvent::Piece };
-    let told = Told { model: answer.model, usage: Some(counts.into()) };
+    let tier = answer.service_tier.as_ref().and_then(tier);
+    let told = Told { model: answer.model, usage: Some(counts.into()), tier, region: None };
     if empty { StreamEvent::UsageOnly(told) } else { StreamEvent::PieceWithUsage(told) }
 }
 
@@ -426,64 +348,7 @@ mod tests {
         let body = br#"{"model":"m-1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5,
             "prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":4}}}"#;
         let usage = Usage { input: 3, output: 5, cached_input: 2, reasoning: 4, ..Usage::default() };
-        assert_eq!(told(body), Ok(Told { model: Some("m-1".into()), usage: Some(usage) }));
-    }
-
-    #[test]
-    fn counts_are_brought_to_one_algebra_whoever_counts() {
-        let usage = |value: Value| usage_of(&value).unwrap();
-        let plain = Usage { input: 10, output: 5, ..Usage::default() };
-        for (counts, expected) in [
-            (json!({ "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15 }), plain),
-            (json!({ "prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": null }), plain),
-            (
-                json!({ "prompt_tokens": 10, "completion_tokens": 5, "prompt_cache_hit_tokens": 4 }),
-                Usage { cached_input: 4, ..plain },
-            ),
-            (
-                json!({ "prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": 4 }),
-                Usage { cached_input: 4, ..plain },
-            ),
-            (
-                json!({
-                    "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15,
-                    "prompt_tokens_details": { "cached_tokens": 4, "cache_write_tokens": 3, "audio_tokens": 1 },
-                    "completion_tokens_details": { "reasoning_tokens": 2, "audio_tokens": 1 },
-                }),
-                Usage {
-                    cached_input: 4,
-                    cache_write: 3,
-                    audio_input: 1,
-                    reasoning: 2,
-                    audio_output: 1,
-                    ..plain
-                },
-            ),
-            // xAI: the total is prompt, completion and reasoning.
-            (
-                json!({
-                    "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 22,
-                    "completion_tokens_details": { "reasoning_tokens": 7 },
-                }),
-                Usage { input: 10, output: 12, reasoning: 7, ..Usage::default() },
-            ),
-            // Google's compatible API says nothing of thoughts but in the total.
-            (
-                json!({ "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 22 }),
-                Usage { input: 10, output: 12, reasoning: 7, ..Usage::default() },
-            ),
-            // A total that others count differently says nothing about reasoning.
-            (
-                json!({
-                    "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 22,
-                    "completion_tokens_details": { "reasoning_tokens": 1 },
-                }),
-                Usage { reasoning: 1, ..plain },
-            ),
-        ] {
-            assert_eq!(usage(counts.clone()), expected, "{counts}");
-        }
-        assert_eq!(usage_of(&json!("many")), None);
+        assert_eq!(told(body), Ok(Told { model: Some("m-1".into()), usage: Some(usage), ..Told::default() }));
     }
 
     #[test]
@@ -508,7 +373,8 @@ mod tests {
 
     #[test]
     fn stream_events_are_told_apart() {
-        let usage = Told { model: None, usage: Some(Usage { input: 1, output: 2, ..Usage::default() }) };
+        let usage =
+            Told { usage: Some(Usage { input: 1, output: 2, ..Usage::default() }), ..Told::default() };
         for (event, expected) in [
             ("data: {\"choices\":[{\"delta\":{}}]}\n\n", StreamEvent::Piece),
             ("data: {\"choices\":[{\"delta\":{}}],\"usage\":null}\n\n", StreamEvent::Piece),

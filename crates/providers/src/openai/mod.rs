@@ -6,6 +6,7 @@ mod dialect;
 mod error;
 mod format;
 mod forward;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -14,5 +15,6 @@ pub use dialect::{Writer, read_request, write_answer};
 pub use error::{read_error, write_error};
 pub use format::{Reader, read_answer, write_request};
 pub use forward::{
-    Observer, StreamEvent, Told, error_code, error_event, observer, passes_on, read_event, request_body, told,
+    Observer, StreamEvent, error_code, error_event, observer, passes_on, read_event, request_body, told,
 };
+pub use usage::{Told, images, tier};

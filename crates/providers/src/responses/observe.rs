@@ -5,10 +5,11 @@ use domain::{ApiError, Usage};
 use memchr::memmem;
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::sink::event;
 use super::stream::error_fields;
-use crate::openai::{StreamEvent, Told};
+use crate::openai::{StreamEvent, Told, tier};
 use crate::sse;
 
 #[derive(Deserialize)]
@@ -21,6 +22,46 @@ struct Response {
     error: Option<Value>,
     #[serde(default)]
     status: Option<String>,
+    #[serde(default)]
+    service_tier: Option<Value>,
+    #[serde(default)]
+    output: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    #[serde(default, rename = "type")]
+    kind: Option<Value>,
+    #[serde(default)]
+    action: Option<Action>,
+}
+
+#[derive(Deserialize)]
+struct Action {
+    #[serde(default, rename = "type")]
+    kind: Option<Value>,
+}
+
+impl Item {
+    /// Whether it is a search of the web. Opening a page and looking for a word in it cost nothing.
+    ///
+    /// Source: "Output and citations" in OpenAI's guide to web search.
+    fn is_search(&self) -> bool {
+        let is = |value: Option<&Value>, word: &str| value.and_then(Value::as_str) == Some(word);
+        let action = self.action.as_ref().and_then(|action| action.kind.as_ref());
+        is(self.kind.as_ref(), "web_search_call") && action.is_none_or(|kind| is(Some(kind), "search"))
+    }
+}
+
+impl Response {
+    /// Tokens, and what else is charged.
+    fn usage(&mut self) -> Option<Usage> {
+        let usage = Usage::from(self.usage.take()?);
+        let output = self.output.as_ref().filter(|items| items.get().contains("web_search_call"));
+        let items = output.and_then(|items| serde_json::from_str::<Vec<Item>>(items.get()).ok());
+        let searches = items.unwrap_or_default().iter().filter(|item| item.is_search()).count();
+        Some(Usage { searches: searches as u64, ..usage })
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -74,13 +115,14 @@ impl From<Counts> for Usage {
 ///
 /// A response that is queued or in progress is an answer without counts.
 pub fn told(body: &[u8]) -> Result<Told, String> {
-    let response: Response = serde_json::from_slice(body)
+    let mut response: Response = serde_json::from_slice(body)
         .map_err(|err| format!("the answer is not a JSON object: {}", place(&err)))?;
     if response.status.as_deref() == Some("failed") || response.error.is_some() {
         let code = response.error.as_ref().and_then(word).unwrap_or_else(|| "error".to_owned());
         return Err(format!("the answer has status 200 but holds an error: {code}"));
     }
-    Ok(Told { model: response.model, usage: response.usage.map(Usage::from) })
+    let (usage, tier) = (response.usage(), response.service_tier.as_ref().and_then(tier));
+    Ok(Told { model: response.model, usage, tier, region: None })
 }
 
 /// Looks at the events of one stream.
@@ -144,9 +186,11 @@ impl Observer {
         let failure = seen.response.as_ref().and_then(|response| response.error.as_ref());
         let failure =
             failure.or(seen.error.as_ref()).and_then(word).or_else(|| seen.code.as_ref().and_then(text));
-        if let Some(response) = seen.response {
+        if let Some(mut response) = seen.response {
+            self.told.usage = response.usage().or(self.told.usage.take());
             self.told.model = response.model.or(self.told.model.take());
-            self.told.usage = response.usage.map(Usage::from).or(self.told.usage.take());
+            // What was asked for may be `auto`; the last event says what it was.
+            self.told.tier = response.service_tier.as_ref().and_then(tier);
         }
         match kind {
             "response.completed" | "response.incomplete" => StreamEvent::DoneWithUsage(self.told.clone()),

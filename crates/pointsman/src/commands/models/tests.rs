@@ -154,7 +154,10 @@ async fn a_list_is_fetched_from_a_url_whose_last_part_names_the_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let list = include_str!("../../../../providers/fixtures/prices/portkey.json");
     let (settings, _) = imported_from(&serves("200 OK", list).await, &[]).await.unwrap();
-    assert_eq!(settings.models.keys().collect::<Vec<_>>(), ["mistral-ai/large-1", "mistral-ai/vectors-1"]);
+    assert_eq!(
+        settings.models.keys().collect::<Vec<_>>(),
+        ["mistral-ai/by-the-image", "mistral-ai/large-1", "mistral-ai/tiered-1", "mistral-ai/vectors-1"]
+    );
     let gone = serves("404 Not Found", "").await;
     let err = format!("{:#}", imported_from(&gone, &[]).await.unwrap_err());
     assert!(err.starts_with(&format!("fetch {gone}")) && err.contains("404"), "{err}");

@@ -98,6 +98,7 @@ impl Reader {
         if let Some(usage) = message.get("usage") {
             self.count(usage, out);
             out.extend(usage::read_tier(usage).map(|tier| Event::Extra(Map::from_iter([tier]))));
+            out.extend(usage::read_geo(usage).map(|geo| Event::Extra(Map::from_iter([geo]))));
         }
     }
 

@@ -32,6 +32,7 @@ pub fn read_answer(body: &[u8]) -> Result<Answer, String> {
     let usage = counts.map(|counts| Usage::from(Counts::of(counts)));
     let mut extra = Map::new();
     extra.extend(counts.and_then(usage::read_tier));
+    extra.extend(counts.and_then(usage::read_geo));
     for name in EXTRA {
         extra.extend(message.remove_entry(name).filter(|(_, value)| !value.is_null()));
     }

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::super::error;
-use super::super::forward::{told, usage_of};
+use super::super::forward::told;
+use super::super::usage::usage_of;
 use super::pieces::{self, Piece};
 use crate::chat::{Answer, Choice, Part, PartKind};
 

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde_json::{Map, Value};
 
 use super::super::error;
-use super::super::forward::usage_of;
+use super::super::usage::usage_of;
 use super::lines::Lines;
 use super::pieces::{self, Call, Piece};
 use crate::chat::{Block, Blocks, Broken, Event, ReadEvents, Start};

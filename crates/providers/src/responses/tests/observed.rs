@@ -21,11 +21,18 @@ fn counted() -> (serde_json::Value, Usage) {
 #[test]
 fn a_whole_response_tells_its_model_and_usage() {
     let (usage, expected) = counted();
-    let body = json!({ "object": "response", "status": "completed", "error": null, "model": "gpt-5", "usage": usage });
-    let expected = Told { model: Some("gpt-5".into()), usage: Some(expected) };
+    let body = json!({ "object": "response", "status": "completed", "error": null, "model": "gpt-5", "usage": usage,
+        "service_tier": "flex", "output": [
+            { "type": "web_search_call", "action": { "type": "search", "query": "rust" } },
+            { "type": "web_search_call", "action": { "type": "open_page", "url": "https://rust-lang.org" } },
+            { "type": "web_search_call" },
+            { "type": "message", "content": [{ "type": "output_text", "text": "web_search_call" }] },
+        ] });
+    let usage = Some(Usage { searches: 2, ..expected });
+    let expected = Told { model: Some("gpt-5".into()), usage, tier: Some("flex".into()), region: None };
     assert_eq!(told(body.to_string().as_bytes()), Ok(expected));
     let queued = json!({ "status": "queued", "model": "gpt-5", "usage": null }).to_string();
-    assert_eq!(told(queued.as_bytes()), Ok(Told { model: Some("gpt-5".into()), usage: None }));
+    assert_eq!(told(queued.as_bytes()), Ok(Told { model: Some("gpt-5".into()), ..Told::default() }));
 }
 
 #[test]
@@ -46,14 +53,18 @@ fn a_stream_tells_its_usage_at_its_end() {
     for end in ["response.completed", "response.incomplete"] {
         let mut observer = observer();
         let created = json!({ "type": "response.created", "sequence_number": 0,
-            "response": { "status": "in_progress", "error": null, "model": "gpt-5", "usage": null } });
+            "response": { "status": "in_progress", "error": null, "model": "gpt-5", "usage": null, "service_tier": "auto" } });
         assert_eq!(observer.look(&event(created)), StreamEvent::Piece);
         let delta = json!({ "type": "response.output_text.delta", "sequence_number": 1,
             "delta": "the \"response\" and the \"error\"" });
         assert_eq!(observer.look(&event(delta)), StreamEvent::Piece);
-        let last =
-            json!({ "type": end, "sequence_number": 2, "response": { "model": "gpt-5-0", "usage": usage } });
-        let told = Told { model: Some("gpt-5-0".into()), usage: Some(expected) };
+        let last = json!({ "type": end, "sequence_number": 2, "response": { "model": "gpt-5-0", "usage": usage, "service_tier": "priority" } });
+        let told = Told {
+            model: Some("gpt-5-0".into()),
+            usage: Some(expected),
+            tier: Some("priority".into()),
+            region: None,
+        };
         assert_eq!(observer.look(&event(last)), StreamEvent::DoneWithUsage(told));
     }
 }
