@@ -245,6 +245,8 @@ impl Field {
         };
         match self {
             Self::ApiKey => asked.key.map(|id| id.as_str().into()),
+            // Portkey's word for the caller's user, wherever that was named.
+            Self::Metadata(name) if name == "_user" => said(name).or_else(|| asked.user.map(Into::into)),
             Self::Metadata(name) => said(name),
             Self::VirtualKey => asked.virtual_key.map(|key| key.slug.as_str().into()),
             Self::Provider => Some(asked.provider.into()),
