@@ -162,8 +162,22 @@ def workspaces_and_api_keys():
     equal(ADMIN.admin.workspaces.list().total, 1, "workspaces that are left")
 
 
+def policies():
+    made = ADMIN.post("/policies/usage-limits", name="Teams", slug="py-teams", type="cost", credit_limit=25.5, alert_threshold=20,
+                      periodic_reset="monthly", conditions=[{"key": "metadata.team", "value": "*"}], group_by=[{"key": "metadata.team"}])
+    equal((made.id, made.object, made.credit_limit), ("py-teams", "policy_usage_limits", 25.5), "a policy of usage")
+    ADMIN.put(path="/policies/usage-limits/py-teams", body={"credit_limit": 30})
+    found = ADMIN.get(path="/policies/usage-limits/py-teams").json()
+    equal((found["credit_limit"], found["status"]), (30, "active"), "the policy as it was changed")
+    equal(ADMIN.get(path="/policies/usage-limits/py-teams/entities").json()["data"], [], "groups that have used something")
+    refused(400, "use one of rps", lambda: ADMIN.post("/policies/rate-limits", type="requests", unit="rpy", value=1))
+    ADMIN.delete(path="/policies/usage-limits/py-teams")
+    equal(ADMIN.get(path="/policies/usage-limits").json()["total"], 0, "policies that are left")
+
+
 conditional_inline()
 configs()
 virtual_keys()
 providers()
 workspaces_and_api_keys()
+policies()

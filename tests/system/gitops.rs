@@ -93,6 +93,8 @@ async fn the_example_folder_is_applied_once_and_changes_nothing_the_second_time(
             "create config pc-chat",
             "create config pc-triage",
             "create api_key support-desk",
+            "create usage_policy per-team",
+            "create rate_policy groq-chats",
         ]
     );
     let key = dir.path().join("support-desk.key");

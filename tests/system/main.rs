@@ -17,6 +17,7 @@ mod life;
 mod limits;
 mod live;
 mod operations;
+mod policies;
 mod portkey;
 mod responses;
 mod routing;

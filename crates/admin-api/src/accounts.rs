@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::answer::{Answer, Plan, Subject, date, list, success, write};
-use crate::body::{self, When, given};
+use crate::answer::{Answer, Counted, Plan, Subject, date, list, success, write};
+use crate::body::{self, Flag, When, given};
 use crate::call::{Call, given_slug, parse_status};
 use crate::configs::{seal, seal_key};
 use crate::refusal::Refusal;
@@ -72,6 +72,8 @@ pub(crate) struct VirtualKeyBody {
     #[serde(deserialize_with = "given")]
     #[schemars(with = "Option<Value>")]
     rate_limits: Option<Option<Value>>,
+    /// Budgets begin anew; only on a change.
+    reset_usage: Option<Flag>,
     /// When it stops working.
     #[serde(deserialize_with = "given")]
     #[schemars(with = "Option<When>")]
@@ -107,6 +109,8 @@ pub(crate) struct ProviderBody {
     #[serde(deserialize_with = "given")]
     #[schemars(with = "Option<Value>")]
     rate_limits: Option<Option<Value>>,
+    /// Budgets begin anew; only on a change.
+    reset_usage: Option<Flag>,
     /// When it stops working.
     #[serde(deserialize_with = "given")]
     #[schemars(with = "Option<When>")]
@@ -170,6 +174,7 @@ impl Shape {
                     note: body.note,
                     usage_limits: body.usage_limits,
                     rate_limits: body.rate_limits,
+                    reset_usage: body.reset_usage,
                     expires_at: body.expires_at,
                     status: body.status,
                     _workspace_id: body.workspace_id,
@@ -257,16 +262,22 @@ impl Shape {
         keys.retain(|key| {
             key.status == status || (status == Status::Active && key.status == Status::Exhausted)
         });
-        Ok(list(keys, page, |key| {
+        let places: Vec<Option<Key>> =
+            page.of(&keys).iter().map(|key| Some(place(call, &key.slug))).collect();
+        let answer = list(keys, page, |key| {
             let mut shown = self.shown(&key);
             shown["revision"] = json!(call.policy.sequence(&place(call, &key.slug)));
             shown
-        }))
+        });
+        Ok(answer.counting(call.policy, places.into_iter()))
     }
 
     fn read(self, call: &Call<'_>) -> Result<Answer, Refusal> {
         let key = self.current(call)?;
-        Ok(Answer::Found(self.envelope(self.shown(&key)), call.policy.sequence(&place(call, &key.slug))))
+        let there = place(call, &key.slug);
+        let counted = Counted::new(self.envelope(self.shown(&key)), call.policy.sequence(&there));
+        let pointer = if self == Self::VirtualKey { "/data" } else { "" };
+        Ok(Answer::Counted(counted.at(pointer, call.policy.limits_of(&there))))
     }
 
     fn create(self, call: &Call<'_>) -> Result<Answer, Refusal> {
@@ -323,6 +334,7 @@ impl Shape {
 
     fn update(self, call: &Call<'_>) -> Result<Answer, Refusal> {
         let (change, integration) = self.body(call)?;
+        let resets = change.reset_usage == Some(Flag(true));
         let old = self.current(call)?;
         let revision = call.revision(&place(call, &old.slug))?;
         if change.slug.as_deref().is_some_and(|slug| slug != old.slug.as_str()) {
@@ -340,7 +352,11 @@ impl Shape {
         let views = (self.shown(&old), self.shown(&new));
         let after = views.1.clone();
         let writes = vec![write(place(call, &new.slug), &new, revision)];
-        Ok(Plan::new(subject(&new), "update", views, writes).replying(200, self.envelope(after)))
+        let mut plan = Plan::new(subject(&new), "update", views, writes);
+        if resets {
+            plan = plan.resetting(&new.limits().map_err(|err| body::cap(&err))?);
+        }
+        Ok(plan.replying(200, self.envelope(after)))
     }
 
     fn delete(self, call: &Call<'_>) -> Result<Answer, Refusal> {
@@ -413,14 +429,14 @@ impl Shape {
         if let Some(words) = body.workspaces {
             key.workspaces = shared_with(call, &words)?;
         }
-        body::set_caps(&mut key.caps, body.usage_limits, body.rate_limits)?;
+        body::set_caps(&mut key.caps, body.usage_limits, body.rate_limits);
         if let Some(at) = body.expires_at {
             key.expires_at = at.map(|at| at.0);
         }
         if let Some(status) = body.status {
             key.status = parse_status("status", &status)?;
         }
-        Ok(())
+        key.limits().map(drop).map_err(|err| body::cap(&err))
     }
 }
 

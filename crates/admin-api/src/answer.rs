@@ -1,16 +1,20 @@
 //! What a question comes to: something found, or a change to be stored.
 
+use std::sync::Arc;
+
 use bus::audit::Write;
 use bytes::Bytes;
 use domain::audit::Filter;
+use domain::limit::Limit;
 use domain::policy::Key;
-use domain::{Timestamp, Workspace};
+use domain::{Policy, Timestamp, Workspace};
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::call::Page;
+use crate::usage::Row;
 
 /// What a question comes to.
 #[derive(Debug)]
@@ -27,6 +31,53 @@ pub(crate) enum Answer {
     Targets(Option<Workspace>, Page),
     /// The circuits of a target are to be closed.
     Reset(Box<Plan>),
+    /// A document that shows what limits have counted; that is to be read first.
+    Counted(Counted),
+    /// The buckets of limits; what they have counted is to be read first.
+    Buckets(Vec<Row>, Page),
+    /// The count of the bucket of that id, one of these limits', is to begin anew.
+    ResetCount(Box<Plan>, Vec<Row>, String),
+}
+
+/// A document with entities that have limits.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    pub(crate) body: Value,
+    pub(crate) revision: Option<u64>,
+    pub(crate) places: Vec<Place>,
+}
+
+/// Where an entity stands in a document, as a JSON pointer, and its limits.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) pointer: String,
+    pub(crate) limits: Vec<Arc<Limit>>,
+}
+
+impl Counted {
+    pub(crate) fn new(body: Value, revision: Option<u64>) -> Self {
+        Self { body, revision, places: Vec::new() }
+    }
+
+    /// Says that an entity stands there.
+    pub(crate) fn at(mut self, pointer: &str, limits: Vec<Arc<Limit>>) -> Self {
+        self.places.push(Place { pointer: pointer.to_owned(), limits });
+        self
+    }
+}
+
+impl Answer {
+    /// The same list with what the limits of its entries have counted; None: an entry shows no counts.
+    pub(crate) fn counting(self, policy: &Policy, keys: impl Iterator<Item = Option<Key>>) -> Self {
+        let Self::Found(body, revision) = self else { return self };
+        let mut counted = Counted::new(body, revision);
+        for (at, key) in keys.enumerate() {
+            if let Some(key) = key {
+                counted = counted.at(&format!("/data/{at}"), policy.limits_of(&key));
+            }
+        }
+        Self::Counted(counted)
+    }
 }
 
 /// A change as it is to be stored. The last write is that of the entity itself.
@@ -42,6 +93,8 @@ pub(crate) struct Plan {
     pub(crate) reply: Value,
     /// Shown once and kept nowhere: fields of the reply that are not remembered for repeated questions.
     pub(crate) once: Vec<(&'static str, String)>,
+    /// Buckets whose counts begin anew once the change is stored.
+    pub(crate) resets: Vec<String>,
 }
 
 /// What a change is about.
@@ -59,7 +112,26 @@ impl Plan {
         (before, after): (Value, Value),
         writes: Vec<Write>,
     ) -> Self {
-        Self { writes, subject, verb, before, status: 200, reply: after.clone(), after, once: Vec::new() }
+        Self {
+            writes,
+            subject,
+            verb,
+            before,
+            status: 200,
+            reply: after.clone(),
+            after,
+            once: Vec::new(),
+            resets: Vec::new(),
+        }
+    }
+
+    /// Lets the budgets of an entity begin anew, and puts that on record.
+    pub(crate) fn resetting(mut self, limits: &[Limit]) -> Self {
+        self.resets = limits.iter().filter(|limit| limit.is_budget()).map(Limit::name).collect();
+        if let Some(after) = self.after.as_object_mut() {
+            after.insert("reset_usage".to_owned(), json!(true));
+        }
+        self
     }
 
     pub(crate) fn replying(mut self, status: u16, reply: Value) -> Answer {

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, Plan, Subject, date, list, write};
-use crate::body::{self, DefaultsBody, When, given};
+use crate::answer::{Answer, Counted, Plan, Subject, date, list, write};
+use crate::body::{self, DefaultsBody, Flag, When, given};
 use crate::call::{Call, parse_status};
 use crate::refusal::Refusal;
 
@@ -50,6 +50,8 @@ pub(crate) struct ApiKeyBody {
     #[serde(deserialize_with = "given")]
     #[schemars(with = "Option<Value>")]
     rate_limits: Option<Option<Value>>,
+    /// Budgets begin anew; only on a change.
+    reset_usage: Option<Flag>,
     /// `{"rotation_period": "monthly", "key_transition_period_ms": …}`.
     #[serde(deserialize_with = "given")]
     #[schemars(with = "Option<Value>")]
@@ -90,16 +92,21 @@ pub(crate) fn index(call: &Call<'_>) -> Result<Answer, Refusal> {
         call.caller.must_have(&scope(ApiKeyKind::WorkspaceService, "list"))?;
     }
     keys.retain(|key| key.status == status && sees(call, key) && listable(key.kind));
-    Ok(list(keys, page, |key| {
+    let places: Vec<Option<Key>> =
+        page.of(&keys).iter().map(|key| Some(Key::ApiKey(key.id.clone()))).collect();
+    let answer = list(keys, page, |key| {
         let mut shown = shown(&key);
         shown["revision"] = json!(call.policy.sequence(&Key::ApiKey(key.id.clone())));
         shown
-    }))
+    });
+    Ok(answer.counting(call.policy, places.into_iter()))
 }
 
 pub(crate) fn read(call: &Call<'_>) -> Result<Answer, Refusal> {
     let key = current(call, "read")?;
-    Ok(Answer::Found(shown(&key), call.policy.sequence(&Key::ApiKey(key.id.clone()))))
+    let place = Key::ApiKey(key.id.clone());
+    let counted = Counted::new(shown(&key), call.policy.sequence(&place));
+    Ok(Answer::Counted(counted.at("", call.policy.limits_of(&place))))
 }
 
 pub(crate) fn create(call: &Call<'_>) -> Result<Answer, Refusal> {
@@ -159,6 +166,7 @@ pub(crate) fn create(call: &Call<'_>) -> Result<Answer, Refusal> {
 
 pub(crate) fn update(call: &Call<'_>) -> Result<Answer, Refusal> {
     let change: ApiKeyBody = body::read(call.body)?;
+    let resets = change.reset_usage == Some(Flag(true));
     let old = current(call, "update")?;
     call.must_be_in_path("id", 0, change.id.as_deref())?;
     if let Some(field) =
@@ -174,7 +182,11 @@ pub(crate) fn update(call: &Call<'_>) -> Result<Answer, Refusal> {
     let views = (shown(&old), shown(&new));
     let after = views.1.clone();
     let writes = vec![write(Key::ApiKey(new.id.clone()), &new, revision)];
-    Ok(Plan::new(subject(&new), "update", views, writes).replying(200, after))
+    let mut plan = Plan::new(subject(&new), "update", views, writes);
+    if resets {
+        plan = plan.resetting(&new.limits().map_err(|err| body::cap(&err))?);
+    }
+    Ok(plan.replying(200, after))
 }
 
 pub(crate) fn delete(call: &Call<'_>) -> Result<Answer, Refusal> {
@@ -296,7 +308,7 @@ fn set(call: &Call<'_>, key: &mut ApiKey, body: ApiKeyBody) -> Result<(), Refusa
     if let Some(defaults) = body.defaults {
         key.defaults = defaults.check(call, &key.workspace)?;
     }
-    body::set_caps(&mut key.caps, body.usage_limits, body.rate_limits)?;
+    body::set_caps(&mut key.caps, body.usage_limits, body.rate_limits);
     if let Some(policy) = body.rotation_policy {
         let policy = policy.unwrap_or_default();
         if !policy.is_null() && !policy.is_object() {
@@ -313,7 +325,7 @@ fn set(call: &Call<'_>, key: &mut ApiKey, body: ApiKeyBody) -> Result<(), Refusa
     if let Some(status) = body.status {
         key.status = parse_status("status", &status)?;
     }
-    Ok(())
+    key.limits().map(drop).map_err(|err| body::cap(&err))
 }
 
 /// A key as callers see it; neither its secret nor the hash is.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use domain::policy::{Caps, Defaults};
+use domain::policy::{Caps, Defaults, InvalidCap};
 use domain::{Slug, Timestamp, Workspace};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{DeserializeOwned, Error as _};
@@ -174,38 +174,21 @@ impl DefaultsBody {
     }
 }
 
-/// Takes declared caps over. What is not given stays; `null` clears.
+/// Takes declared caps over. What is not given stays; `null` clears. The entity reads them, and refuses with [`cap`].
 pub(crate) fn set_caps(
     caps: &mut Caps,
     usage_limits: Option<Option<Value>>,
     rate_limits: Option<Option<Value>>,
-) -> Result<(), Refusal> {
+) {
     if let Some(usage) = usage_limits {
-        let usage = usage.unwrap_or_default();
-        let each: Vec<&Value> = usage.as_array().map_or_else(|| vec![&usage], |all| all.iter().collect());
-        for one in each.into_iter().filter(|one| !one.is_null()) {
-            check_amount("usage_limits", "credit_limit", one)?;
-        }
-        caps.usage_limits = usage;
+        caps.usage_limits = usage.unwrap_or_default();
     }
     if let Some(rates) = rate_limits {
-        let rates = rates.unwrap_or_default();
-        if !rates.is_null() && !rates.is_array() {
-            let message = "`rate_limits`: write a list, as in `[{\"type\":\"requests\",\"unit\":\"rpm\",\"value\":60}]`";
-            return Err(Refusal::invalid("rate_limits", message));
-        }
-        for one in rates.as_array().into_iter().flatten() {
-            check_amount("rate_limits", "value", one)?;
-        }
-        caps.rate_limits = rates;
+        caps.rate_limits = rates.unwrap_or_default();
     }
-    Ok(())
 }
 
-fn check_amount(param: &str, field: &str, one: &Value) -> Result<(), Refusal> {
-    let fine = one.is_object() && one.get(field).is_none_or(|n| n.as_f64().is_some_and(|n| n >= 0.0));
-    if fine {
-        return Ok(());
-    }
-    Err(Refusal::invalid(param, format!("`{param}`: write objects whose `{field}` is a number from 0 on")))
+/// Refuses a cap that cannot be read.
+pub(crate) fn cap(err: &InvalidCap) -> Refusal {
+    Refusal::invalid(&err.path, err.to_string())
 }

@@ -84,6 +84,12 @@ impl Page {
     pub(crate) fn start(self) -> usize {
         self.size.saturating_mul(self.number)
     }
+
+    /// The entries of a list that are on the page.
+    pub(crate) fn of<T>(self, all: &[T]) -> &[T] {
+        let start = self.start().min(all.len());
+        &all[start..start.saturating_add(self.size).min(all.len())]
+    }
 }
 
 /// What follows a path's `?`.

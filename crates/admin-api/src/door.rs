@@ -1,6 +1,7 @@
 //! One question after the other: understood, planned against the policy, stored, answered.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::call::{Call, Caller, Query};
 use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::routes::{self, Needs, Route};
-use crate::targets;
+use crate::{targets, usage};
 
 /// Largest answer: it has to fit into one message.
 const REPLY_LIMIT: usize = 900 * 1024;
@@ -105,27 +106,13 @@ impl Door {
         let entropy = entropy()?;
         for tried in 1..=TRIES {
             let answer = self.decide(route, &params, &query, &parsed, request, &caller, entropy)?;
-            let plan = match answer {
-                Answer::Found(body, revision) => return Ok(found(body, revision)),
-                Answer::Text(kind, text) => return Ok(Said::text(kind, text)),
-                Answer::Audit(filter, page) => {
-                    let audit = self.ctx.bus().audit(&filter, MOST).await.map_err(unreadable)?;
-                    return Ok(Said::json(200, &audit_log::shown(audit, page)));
-                }
-                Answer::Targets(workspace, page) => {
-                    let all = self.ctx.bus().targets_health().await.map_err(unreadable)?;
-                    return Ok(Said::json(200, &targets::shown(all, workspace.as_ref(), page)));
-                }
-                Answer::Reset(plan) => {
-                    let change = change(&plan, request, &caller, None, self.ctx.clock().now());
-                    targets::close(self.ctx.bus(), &change, &caller.actor()).await?;
-                    return Ok(Said::json(200, &json!({})));
-                }
-                Answer::Change(plan) => *plan,
+            let plan = match self.perform(answer, request, &caller).await? {
+                ControlFlow::Break(said) => return Ok(said),
+                ControlFlow::Continue(plan) => plan,
             };
             let change = change(&plan, request, &caller, once.as_ref(), self.ctx.clock().now());
             match self.ctx.bus().change_policy(&change).await {
-                Ok(sequence) => return Ok(self.changed(plan, sequence).await),
+                Ok(sequence) => return self.changed(plan, sequence).await,
                 Err(PutError::Conflict) => self.somebody_was_first(tried, once.as_ref()).await?,
                 Err(err) => return Err(not_stored(&err)),
             }
@@ -134,6 +121,50 @@ impl Door {
             }
         }
         Err(Refusal::unavailable("others keep changing the same entity; try again"))
+    }
+
+    /// Answers what stores nothing; what is a change comes back.
+    async fn perform(
+        &self,
+        answer: Answer,
+        request: &Request,
+        caller: &Caller,
+    ) -> Result<ControlFlow<Said, Plan>, Refusal> {
+        let (bus, now) = (self.ctx.bus(), self.ctx.clock().now());
+        let said = match answer {
+            Answer::Change(plan) => return Ok(ControlFlow::Continue(*plan)),
+            Answer::Found(body, revision) => found(body, revision),
+            Answer::Text(kind, text) => Said::text(kind, text),
+            Answer::Audit(filter, page) => {
+                let audit = bus.audit(&filter, MOST).await.map_err(unreadable)?;
+                Said::json(200, &audit_log::shown(audit, page))
+            }
+            Answer::Targets(workspace, page) => {
+                let all = bus.targets_health().await.map_err(unreadable)?;
+                Said::json(200, &targets::shown(all, workspace.as_ref(), page))
+            }
+            Answer::Reset(plan) => {
+                let change = change(&plan, request, caller, None, now);
+                targets::close(bus, &change, &caller.actor()).await?;
+                Said::json(200, &json!({}))
+            }
+            Answer::Counted(counted) => {
+                let limits = counted.places.iter().flat_map(|place| &place.limits);
+                let counts = usage::read(bus, limits).await.map_err(unreadable)?;
+                let (body, revision) = usage::fill(counted, &counts, now);
+                found(body, revision)
+            }
+            Answer::Buckets(rows, page) => {
+                let counts = usage::read_rows(bus, &rows).await.map_err(unreadable)?;
+                Said::json(200, &usage::shown(&rows, &counts, page, now))
+            }
+            Answer::ResetCount(plan, rows, id) => {
+                let change = change(&plan, request, caller, None, now);
+                usage::reset(bus, &change, &rows, &id).await?;
+                Said::json(200, &json!({}))
+            }
+        };
+        Ok(ControlFlow::Break(said))
     }
 
     /// A caller who has seen a change sees it here, too.
@@ -221,15 +252,23 @@ impl Door {
     }
 
     /// Answers a change that is stored, once this process sees it.
-    async fn changed(&self, plan: Plan, sequence: u64) -> Said {
+    async fn changed(&self, plan: Plan, sequence: u64) -> Result<Said, Refusal> {
         if !self.ctx.bus().policy_reached(self.ctx.policy(), sequence, SEEN).await {
             warn!(sequence, "a change was stored, but this process does not see it yet");
+        }
+        for bucket in &plan.resets {
+            self.ctx.bus().reset_limit(bucket).await.map_err(|err| {
+                warn!(%err, bucket, "a count was not reset");
+                Refusal::unavailable(format!(
+                    "the change is stored, but the count `{bucket}` was not reset; send the change again"
+                ))
+            })?;
         }
         let mut body = plan.reply;
         for (name, secret) in plan.once {
             body[name] = Value::from(secret);
         }
-        changed(plan.status, body, sequence)
+        Ok(changed(plan.status, body, sequence))
     }
 
     async fn somebody_was_first(&self, tried: u32, once: Option<&Once>) -> Result<(), Refusal> {

@@ -1,4 +1,5 @@
-//! Answers the admin API: configs with their versions, virtual keys, API keys, workspaces and the audit log.
+//! Answers the admin API: configs with their versions, virtual keys, API keys, workspaces, policies with what they have
+//! counted, and the audit log.
 //!
 //! A question becomes a plan against the stored policy, which is pure; the plan is stored in one act with its audit
 //! entry. Any number of processes may run the role: the broker tells who was first.
@@ -13,11 +14,13 @@ mod configs;
 mod door;
 mod openapi;
 mod options;
+mod policies;
 mod refusal;
 mod routes;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod workspaces;
 
 use std::sync::Arc;

@@ -7,9 +7,10 @@ use crate::answer::Answer;
 use crate::api_keys::{self, ApiKeyBody};
 use crate::call::Call;
 use crate::configs::{self, CreateConfig, Lint, Rollback, UpdateConfig};
+use crate::policies::{self, RatePolicyBody, UsagePolicyBody};
 use crate::refusal::Refusal;
 use crate::workspaces::{self, WorkspaceBody};
-use crate::{audit_log, openapi, targets};
+use crate::{audit_log, openapi, targets, usage};
 
 /// What it takes to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,7 @@ const NONE: &[&str] = &[];
 const HERE: &[&str] = &["workspace_id"];
 const LIST: &[&str] = &["page_size", "current_page", "status", "workspace_id"];
 const PAGES: &[&str] = &["page_size", "current_page", "workspace_id"];
+const LIMITS: &[&str] = &["page_size", "current_page", "workspace_id", "type"];
 const INTEGRATIONS: &[&str] = &["page_size", "current_page", "status", "workspace_id", "type"];
 const WORKSPACES: &[&str] = &["page_size", "current_page", "status", "name", "exact_name"];
 const AUDIT: &[&str] =
@@ -100,6 +102,23 @@ routes! {
     "GET" "/v1/admin/workspaces/{slug}" Scope("workspaces.read"), "Read a workspace", NONE, None, workspaces::read;
     "PUT" "/v1/admin/workspaces/{slug}" Scope("workspaces.update"), "Change a workspace", NONE, Some(schema::<WorkspaceBody>), workspaces::update;
     "DELETE" "/v1/admin/workspaces/{slug}" Scope("workspaces.delete"), "Archive a workspace with all its API keys", NONE, None, workspaces::delete;
+    "GET" "/v1/policies/usage-limits" Scope("policies.list"), "List policies of usage limits", LIST, None, policies::usage_limits::index;
+    "POST" "/v1/policies/usage-limits" Scope("policies.create"), "Create a policy of usage limits", HERE, Some(schema::<UsagePolicyBody>), policies::usage_limits::create;
+    "GET" "/v1/policies/usage-limits/{id}" Scope("policies.read"), "Read a policy of usage limits", HERE, None, policies::usage_limits::read;
+    "PUT" "/v1/policies/usage-limits/{id}" Scope("policies.update"), "Change a policy of usage limits", HERE, Some(schema::<UsagePolicyBody>), policies::usage_limits::update;
+    "DELETE" "/v1/policies/usage-limits/{id}" Scope("policies.delete"), "Archive a policy of usage limits", HERE, None, policies::usage_limits::delete;
+    "GET" "/v1/policies/usage-limits/{id}/entities" Scope("policies.read"), "What each of its groups has used, of a policy of usage limits", PAGES, None, policies::usage_limits::entities;
+    "PUT" "/v1/policies/usage-limits/{id}/entities/{entity}/reset" Scope("policies.update"), "Set the count of one group to nothing, of a policy of usage limits", HERE, Some(schema::<targets::Reset>), policies::usage_limits::reset;
+    "POST" "/v1/policies/usage-limits/{id}/entities/{entity}/reset" Scope("policies.update"), "The same as PUT, for a policy of usage limits", HERE, Some(schema::<targets::Reset>), policies::usage_limits::reset;
+    "GET" "/v1/policies/rate-limits" Scope("policies.list"), "List policies of rate limits", LIST, None, policies::rate_limits::index;
+    "POST" "/v1/policies/rate-limits" Scope("policies.create"), "Create a policy of rate limits", HERE, Some(schema::<RatePolicyBody>), policies::rate_limits::create;
+    "GET" "/v1/policies/rate-limits/{id}" Scope("policies.read"), "Read a policy of rate limits", HERE, None, policies::rate_limits::read;
+    "PUT" "/v1/policies/rate-limits/{id}" Scope("policies.update"), "Change a policy of rate limits", HERE, Some(schema::<RatePolicyBody>), policies::rate_limits::update;
+    "DELETE" "/v1/policies/rate-limits/{id}" Scope("policies.delete"), "Archive a policy of rate limits", HERE, None, policies::rate_limits::delete;
+    "GET" "/v1/policies/rate-limits/{id}/entities" Scope("policies.read"), "What each of its groups has used, of a policy of rate limits", PAGES, None, policies::rate_limits::entities;
+    "PUT" "/v1/policies/rate-limits/{id}/entities/{entity}/reset" Scope("policies.update"), "Set the count of one group to nothing, of a policy of rate limits", HERE, Some(schema::<targets::Reset>), policies::rate_limits::reset;
+    "POST" "/v1/policies/rate-limits/{id}/entities/{entity}/reset" Scope("policies.update"), "The same as PUT, for a policy of rate limits", HERE, Some(schema::<targets::Reset>), policies::rate_limits::reset;
+    "GET" "/v1/limits" Scope("policies.list"), "Every limit in force with what is used of it", LIMITS, None, usage::index;
     "GET" "/v1/admin/targets" Scope("targets.list"), "How targets do: circuits, failures, latency", PAGES, None, targets::index;
     "POST" "/v1/admin/targets/{target}/reset" Scope("targets.update"), "Close all circuits of a target; `/` in its name is written %2F", NONE, Some(schema::<targets::Reset>), targets::reset;
     "GET" "/v1/audit-logs" Scope("audit_logs.list"), "List changes, newest first", AUDIT, None, audit_log::index;

@@ -11,6 +11,7 @@ use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::routes::{self, Needs, ROUTES};
 
+mod limits;
 mod spellings;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -101,6 +102,7 @@ impl World {
     fn found(&self, path: &str, who: Option<&Identity>) -> Value {
         match self.ask("GET", path, &Value::Null, who, None) {
             Ok(Answer::Found(body, _)) => body,
+            Ok(Answer::Counted(counted)) => counted.body,
             other => panic!("{path}: {other:?}"),
         }
     }
@@ -184,7 +186,7 @@ fn a_wrong_body_is_refused_with_its_place_and_the_fix() {
             "/v1/virtual-keys",
             json!({ "name": "a", "provider": "here", "rate_limits": 5 }),
             "rate_limits",
-            "list",
+            "write an object",
         ),
         ("/v1/providers", json!({ "name": "a", "integration_id": "x" }), "integration_id", "no integration"),
         ("/v1/integrations", json!({ "name": "a" }), "ai_provider_id", "missing"),

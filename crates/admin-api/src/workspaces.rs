@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, Plan, Subject, date, list, write};
-use crate::body::{self, DefaultsBody, given};
+use crate::answer::{Answer, Counted, Plan, Subject, date, list, write};
+use crate::body::{self, DefaultsBody, Flag, given};
 use crate::call::{Call, parse_status};
 use crate::refusal::Refusal;
 
@@ -33,6 +33,8 @@ pub(crate) struct WorkspaceBody {
     #[serde(deserialize_with = "given")]
     #[schemars(with = "Option<Value>")]
     rate_limits: Option<Option<Value>>,
+    /// Budgets begin anew; only on a change.
+    reset_usage: Option<Flag>,
     /// Nobody: access is by API keys, and there are no users to be named.
     users: Option<Vec<Value>>,
     /// `active` or `archived`.
@@ -53,16 +55,20 @@ pub(crate) fn index(call: &Call<'_>) -> Result<Answer, Refusal> {
     if let Some(name) = call.query.get("exact_name") {
         all.retain(|record| record.name == name);
     }
-    Ok(list(all, page, |record| {
+    let places: Vec<Option<Key>> = page.of(&all).iter().map(|record| Some(key(record))).collect();
+    let answer = list(all, page, |record| {
         let mut shown = shown(&record);
         shown["revision"] = json!(call.policy.sequence(&key(&record)).unwrap_or(0));
         shown
-    }))
+    });
+    Ok(answer.counting(call.policy, places.into_iter()))
 }
 
 pub(crate) fn read(call: &Call<'_>) -> Result<Answer, Refusal> {
     let record = current(call)?;
-    Ok(Answer::Found(shown(&record), Some(call.policy.sequence(&key(&record)).unwrap_or(0))))
+    let place = key(&record);
+    let counted = Counted::new(shown(&record), Some(call.policy.sequence(&place).unwrap_or(0)));
+    Ok(Answer::Counted(counted.at("", call.policy.limits_of(&place))))
 }
 
 pub(crate) fn create(call: &Call<'_>) -> Result<Answer, Refusal> {
@@ -94,6 +100,7 @@ pub(crate) fn create(call: &Call<'_>) -> Result<Answer, Refusal> {
 
 pub(crate) fn update(call: &Call<'_>) -> Result<Answer, Refusal> {
     let change: WorkspaceBody = body::read(call.body)?;
+    let resets = change.reset_usage == Some(Flag(true));
     let old = current(call)?;
     must_administer(call)?;
     let revision = call.revision(&key(&old))?;
@@ -108,7 +115,11 @@ pub(crate) fn update(call: &Call<'_>) -> Result<Answer, Refusal> {
     let views = (shown(&old), shown(&new));
     let after = views.1.clone();
     let writes = vec![write(key(&new), &new, revision)];
-    Ok(Plan::new(subject(&new), "update", views, writes).replying(200, after))
+    let mut plan = Plan::new(subject(&new), "update", views, writes);
+    if resets {
+        plan = plan.resetting(&new.limits().map_err(|err| body::cap(&err))?);
+    }
+    Ok(plan.replying(200, after))
 }
 
 pub(crate) fn delete(call: &Call<'_>) -> Result<Answer, Refusal> {
@@ -193,11 +204,11 @@ fn set(call: &Call<'_>, record: &mut WorkspaceRecord, body: WorkspaceBody) -> Re
     if let Some(defaults) = body.defaults {
         record.defaults = defaults.check(call, &record.slug)?;
     }
-    body::set_caps(&mut record.caps, body.usage_limits, body.rate_limits)?;
+    body::set_caps(&mut record.caps, body.usage_limits, body.rate_limits);
     if let Some(status) = body.status {
         record.status = parse_status("status", &status)?;
     }
-    Ok(())
+    record.limits().map(drop).map_err(|err| body::cap(&err))
 }
 
 fn shown(record: &WorkspaceRecord) -> Value {

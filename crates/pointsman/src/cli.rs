@@ -14,8 +14,8 @@ use domain::model::Capability;
 pub use alerts::Alerts;
 pub use ledger::{Ledger, LedgerReprice};
 pub use policy::{
-    Apply, Audit, Credential, Diff, Explain, Files, Gateway, Get, History, KeyType, Keys, Kinds, Lint,
-    Rollback, Route, Try, VirtualKeys, Workspaces,
+    Apply, Audit, Credential, Diff, Explain, Files, Gateway, Get, History, KeyType, Keys, Kinds, Limits,
+    Lint, Rollback, Route, Try, VirtualKeys, Workspaces,
 };
 
 /// An event-driven gateway to language models: accepted requests are never lost.
@@ -69,7 +69,7 @@ pub enum Command {
     Dead(Dead),
     /// How the targets do: circuits, failures, latency; and close a circuit by hand
     Targets(Targets),
-    /// Bring what is stored in line with files: configs, virtual keys, API keys, workspaces
+    /// Bring what is stored in line with files: configs, virtual keys, API keys, workspaces, policies
     #[command(long_about = crate::commands::apply::HELP)]
     Apply(Apply),
     /// Show what `apply` would change; exits with 0 if nothing, with 2 if something
@@ -91,6 +91,10 @@ pub enum Command {
     /// Workspaces: the isolated units that everything belongs to
     #[command(subcommand)]
     Workspaces(Workspaces),
+    /// What is used of each budget, and when it begins anew
+    Budgets(Limits),
+    /// What is used of each limit: budgets and rates
+    Limits(Limits),
     /// Who changed what, and when
     Audit(Audit),
     /// Try out routing decisions

@@ -13,7 +13,7 @@ use super::{Stamp, Status, matches};
 use crate::envelope::VirtualKeyRef;
 use crate::limit::{Bucket, Level, Limit};
 use crate::operation::{UnknownWord, words};
-use crate::{Operation, Slug, Workspace};
+use crate::{Operation, Slug, Timestamp, Workspace};
 
 words! {
     /// What a policy caps.
@@ -59,24 +59,8 @@ pub struct LimitPolicy {
 impl LimitPolicy {
     /// Reads what it declares.
     pub fn rule(&self) -> Result<Rule, InvalidCap> {
-        let shape = match self.kind {
-            PolicyKind::Usage => Shape::Budget,
-            PolicyKind::Rate => Shape::Rate,
-        };
-        let conditions = self.conditions.iter().enumerate().map(|(at, one)| Condition::read(at, one));
-        let conditions: Vec<Condition> = conditions.collect::<Result<_, _>>()?;
-        let mut groups: Vec<Field> = Vec::new();
-        for (at, one) in self.group_by.iter().enumerate() {
-            let field = group(at, one)?;
-            if groups.contains(&field) {
-                let message = format!("`{}` is there twice; leave one out", field.word());
-                return Err(InvalidCap::new(format!("group_by[{at}].key"), message));
-            }
-            groups.push(field);
-        }
         let owner = format!("{}.{}", self.workspace, self.id);
-        let of = Of { level: Level::Policy, owner: &owner, from: self.created.at };
-        Ok(Rule { limit: Arc::new(limit(&of, shape, &self.cap, "")?), conditions, groups })
+        Rule::read(self.kind, &owner, &self.conditions, &self.group_by, &self.cap, self.created.at)
     }
 }
 
@@ -113,6 +97,34 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Reads what a policy declares; `from` is when it was made.
+    pub fn read(
+        kind: PolicyKind,
+        owner: &str,
+        conditions: &[Value],
+        group_by: &[Value],
+        cap: &Map<String, Value>,
+        from: Timestamp,
+    ) -> Result<Self, InvalidCap> {
+        let shape = match kind {
+            PolicyKind::Usage => Shape::Budget,
+            PolicyKind::Rate => Shape::Rate,
+        };
+        let conditions = conditions.iter().enumerate().map(|(at, one)| Condition::read(at, one));
+        let conditions: Vec<Condition> = conditions.collect::<Result<_, _>>()?;
+        let mut groups: Vec<Field> = Vec::new();
+        for (at, one) in group_by.iter().enumerate() {
+            let field = group(at, one)?;
+            if groups.contains(&field) {
+                let message = format!("`{}` is there twice; leave one out", field.word());
+                return Err(InvalidCap::new(format!("group_by[{at}].key"), message));
+            }
+            groups.push(field);
+        }
+        let of = Of { level: Level::Policy, owner, from };
+        Ok(Self { limit: Arc::new(limit(&of, shape, cap, "")?), conditions, groups })
+    }
+
     /// Whether requests are counted by something that distinguishes them.
     pub fn is_grouped(&self) -> bool {
         !self.groups.is_empty()
@@ -233,6 +245,8 @@ impl Field {
         };
         match self {
             Self::ApiKey => asked.key.map(|id| id.as_str().into()),
+            // Portkey's word for the caller's user, wherever that was named.
+            Self::Metadata(name) if name == "_user" => said(name).or_else(|| asked.user.map(Into::into)),
             Self::Metadata(name) => said(name),
             Self::VirtualKey => asked.virtual_key.map(|key| key.slug.as_str().into()),
             Self::Provider => Some(asked.provider.into()),

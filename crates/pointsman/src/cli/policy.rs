@@ -72,6 +72,12 @@ pub enum Kinds {
     /// Provider accounts in their newer form
     #[value(alias = "provider")]
     Providers,
+    /// Budgets on requests that fulfil conditions
+    #[value(alias = "usage-policy")]
+    UsagePolicies,
+    /// Rates of requests that fulfil conditions
+    #[value(alias = "rate-policy")]
+    RatePolicies,
 }
 
 #[derive(Debug, Args)]
@@ -282,6 +288,15 @@ pub enum Workspaces {
         #[command(flatten)]
         gateway: Gateway,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct Limits {
+    /// Only those that are used up
+    #[arg(long)]
+    pub exhausted: bool,
+    #[command(flatten)]
+    pub gateway: Gateway,
 }
 
 #[derive(Debug, Args)]

@@ -19,6 +19,8 @@ impl Kinds {
             Self::ApiKeys => &["api-keys"],
             Self::Workspaces => &["admin", "workspaces"],
             Self::Providers => &["providers"],
+            Self::UsagePolicies => &["policies", "usage-limits"],
+            Self::RatePolicies => &["policies", "rate-limits"],
         }
     }
 
@@ -62,6 +64,24 @@ impl Kinds {
                 ("INTEGRATION", "integration_id"),
                 ("STATUS", "status"),
                 ("EXPIRES", "expires_at"),
+            ],
+            Self::UsagePolicies => &[
+                ("ID", "id"),
+                ("NAME", "name"),
+                ("TYPE", "type"),
+                ("CAP", "credit_limit"),
+                ("RESET", "periodic_reset"),
+                ("STATUS", "status"),
+                ("MANAGED BY", "managed_by"),
+            ],
+            Self::RatePolicies => &[
+                ("ID", "id"),
+                ("NAME", "name"),
+                ("TYPE", "type"),
+                ("CAP", "value"),
+                ("UNIT", "unit"),
+                ("STATUS", "status"),
+                ("MANAGED BY", "managed_by"),
             ],
         }
     }

@@ -194,6 +194,7 @@ fn conditions_say_whose_requests_count() {
         ("metadata.seats", json!(5), true),
         ("metadata.seats", json!("5"), true),
         ("metadata.none", json!("*"), false),
+        ("metadata._user", json!("ann"), true),
         ("virtual_key", json!("@openai-prod"), true),
         ("virtual_key", json!("openai"), false),
         ("provider", json!("openai"), true),

@@ -5,8 +5,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use domain::config::{HeaderOptions, clear_credential};
-use domain::policy::Scope;
-use domain::{Config, Operation, Slug, Workspace};
+use domain::limit::Level;
+use domain::policy::{Caps, InvalidCap, PolicyKind, Rule, Scope, limits};
+use domain::{Config, Operation, Slug, Timestamp, Workspace};
 use serde_json::{Map, Value, json};
 
 use super::fields::Kind;
@@ -355,6 +356,9 @@ impl Problems<'_> {
             let words = "workspace-service, workspace-user, organisation-service";
             self.add("type", &format!("`{word}` is no type of key; write one of {words}"));
         }
+        if let Err(err) = caps(kind, spec) {
+            self.add(&err.path, &err.message);
+        }
         if let Some(config) = spec.get("config").filter(|config| kind == Kind::Config && config.is_object()) {
             self.config(config);
         }
@@ -365,6 +369,39 @@ impl Problems<'_> {
             self.add(&err.path, &err.message);
         }
     }
+}
+
+/// Reads what a document declares of limits. What has another shape was refused before.
+fn caps(kind: Kind, spec: &Map<String, Value>) -> Result<(), InvalidCap> {
+    let policy = match kind {
+        Kind::UsagePolicy => PolicyKind::Usage,
+        Kind::RatePolicy => PolicyKind::Rate,
+        Kind::Workspace | Kind::VirtualKey | Kind::Config | Kind::ApiKey => {
+            let declared = |field: &str| {
+                let fits = |value: &&Value| value.is_object() || value.is_array();
+                spec.get(field).filter(fits).cloned().unwrap_or_default()
+            };
+            let caps = Caps { usage_limits: declared("usage_limits"), rate_limits: declared("rate_limits") };
+            // Whose they are does not matter for whether they can be read.
+            return limits(Level::ApiKey, "", &caps, Timestamp(0)).map(drop);
+        }
+    };
+    let known = kind
+        .fields()
+        .iter()
+        .filter(|field| spec.get(field.name).is_some_and(|value| field.shape.refuses(value).is_none()));
+    let mut cap: Map<String, Value> =
+        known.filter_map(|field| Some((field.name.to_owned(), spec.get(field.name)?.clone()))).collect();
+    if kind.fields().iter().any(|field| field.required && !cap.contains_key(field.name)) {
+        return Ok(());
+    }
+    cap.remove("name");
+    let mut listed = |field: &str| match cap.remove(field) {
+        Some(Value::Array(items)) => items,
+        _ => Vec::new(),
+    };
+    let (conditions, groups) = (listed("conditions"), listed("group_by"));
+    Rule::read(policy, "", &conditions, &groups, &cap, Timestamp(0)).map(drop)
 }
 
 /// The place of a credential that is written out, not named as `${NAME}`.

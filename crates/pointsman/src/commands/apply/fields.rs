@@ -10,6 +10,8 @@ pub(crate) enum Kind {
     VirtualKey,
     Config,
     ApiKey,
+    UsagePolicy,
+    RatePolicy,
 }
 
 /// One field of a document.
@@ -30,6 +32,8 @@ pub(super) enum Shape {
     Object,
     /// An object or a list of them.
     Limits,
+    Objects,
+    Number,
     /// A date, or milliseconds since 1970.
     Time,
 }
@@ -82,8 +86,34 @@ const WORKSPACE: &[Field] = &[
     field("rate_limits", Shape::Limits),
 ];
 
+const USAGE_POLICY: &[Field] = &[
+    field("name", Shape::Text),
+    field("conditions", Shape::Objects),
+    field("group_by", Shape::Objects),
+    field("type", Shape::Text),
+    required("credit_limit", Shape::Number),
+    field("alert_threshold", Shape::Number),
+    field("periodic_reset", Shape::Text),
+    field("periodic_reset_days", Shape::Number),
+    field("next_usage_reset_at", Shape::Text),
+    field("soft", Shape::Flag),
+    field("on_unreachable", Shape::Text),
+];
+
+const RATE_POLICY: &[Field] = &[
+    field("name", Shape::Text),
+    field("conditions", Shape::Objects),
+    field("group_by", Shape::Objects),
+    required("type", Shape::Text),
+    field("unit", Shape::Text),
+    required("value", Shape::Number),
+    field("soft", Shape::Flag),
+    field("on_unreachable", Shape::Text),
+];
+
 impl Kind {
-    pub(crate) const ALL: &[Self] = &[Self::Workspace, Self::VirtualKey, Self::Config, Self::ApiKey];
+    pub(crate) const ALL: &[Self] =
+        &[Self::Workspace, Self::VirtualKey, Self::Config, Self::ApiKey, Self::UsagePolicy, Self::RatePolicy];
 
     /// The word in documents.
     pub(crate) fn as_str(self) -> &'static str {
@@ -92,6 +122,8 @@ impl Kind {
             Self::VirtualKey => "virtual_key",
             Self::Config => "config",
             Self::ApiKey => "api_key",
+            Self::UsagePolicy => "usage_policy",
+            Self::RatePolicy => "rate_policy",
         }
     }
 
@@ -102,6 +134,8 @@ impl Kind {
             Self::VirtualKey => &["virtual-keys"],
             Self::Config => &["configs"],
             Self::ApiKey => &["api-keys"],
+            Self::UsagePolicy => &["policies", "usage-limits"],
+            Self::RatePolicy => &["policies", "rate-limits"],
         }
     }
 
@@ -116,6 +150,8 @@ impl Kind {
             Self::VirtualKey => VIRTUAL_KEY,
             Self::Config => CONFIG,
             Self::ApiKey => API_KEY,
+            Self::UsagePolicy => USAGE_POLICY,
+            Self::RatePolicy => RATE_POLICY,
         }
     }
 
@@ -129,12 +165,15 @@ impl Shape {
     /// None: the value may stand there. Otherwise what to write instead.
     pub(super) fn refuses(self, value: &Value) -> Option<&'static str> {
         let texts = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
+        let tables = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_object));
         let (fits, instead) = match self {
             Self::Text => (value.is_string(), "a string"),
             Self::Flag => (value.is_boolean(), "true or false"),
             Self::Texts => (texts(value), "a list of strings"),
             Self::Object => (value.is_object(), "a table"),
             Self::Limits => (value.is_object() || value.is_array(), "a table or a list of tables"),
+            Self::Objects => (tables(value), "a list of tables"),
+            Self::Number => (value.is_number(), "a number"),
             Self::Time => (
                 value.is_u64() || value.is_string(),
                 "a date as in \"2027-01-31T00:00:00Z\", or milliseconds since 1970",

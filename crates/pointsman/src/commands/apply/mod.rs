@@ -23,10 +23,10 @@ use plan::{Action, Change};
 
 /// The long help of `pointsman apply`.
 pub(crate) const HELP: &str = "\
-Bring what is stored in line with files: configs, virtual keys, API keys, workspaces.
+Bring what is stored in line with files: configs, virtual keys, API keys, workspaces, policies of usage and rates.
 
 A file holds one document, or several as a JSON list or as `[[documents]]` in TOML. A document says its `kind` \
-(config, virtual_key, api_key, workspace), its `slug` (an API key: its `name`), perhaps its `workspace`, and the fields \
+(config, virtual_key, api_key, workspace, usage_policy, rate_policy), its `slug` (an API key: its `name`), perhaps its `workspace`, and the fields \
 that the API has for that kind. Secrets are written as `${NAME}` and come from the environment, or stay outside as \
 `secret = { env = \"NAME\" }`. A new API key is written into the file that `key_file` names.
 

@@ -172,7 +172,7 @@ fn holds_secret(kind: Kind, name: &str, value: &Value) -> bool {
     match kind {
         Kind::VirtualKey => name == "key",
         Kind::Config => name == "config" && mask(value.clone()) != *value,
-        Kind::ApiKey | Kind::Workspace => false,
+        Kind::ApiKey | Kind::Workspace | Kind::UsagePolicy | Kind::RatePolicy => false,
     }
 }
 
