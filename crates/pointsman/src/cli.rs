@@ -1,7 +1,7 @@
 //! The command line.
 
-mod ledger;
 mod alerts;
+mod ledger;
 mod policy;
 
 use std::net::SocketAddr;
@@ -11,8 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use domain::model::Capability;
 
-pub use ledger::{Ledger, LedgerReprice};
 pub use alerts::Alerts;
+pub use ledger::{Ledger, LedgerReprice};
 pub use policy::{
     Apply, Audit, Credential, Diff, Explain, Files, Gateway, Get, History, KeyType, Keys, Kinds, Lint,
     Rollback, Route, Try, VirtualKeys, Workspaces,
@@ -140,15 +140,14 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order in which requests come to them.
-    pub const ALL: &'static [Self] =
-        &[
-            Self::HttpShim,
-            Self::AdminApi,
-            Self::Router,
-            Self::ProviderWorker,
-            Self::CostAccounting,
-            Self::Alerts,
-        ];
+    pub const ALL: &'static [Self] = &[
+        Self::HttpShim,
+        Self::AdminApi,
+        Self::Router,
+        Self::ProviderWorker,
+        Self::CostAccounting,
+        Self::Alerts,
+    ];
 }
 
 #[derive(Debug, Args)]
