@@ -24,8 +24,9 @@ const LEAST_BASELINE: u64 = 3;
 /// What is good again lies below this share of the threshold, in percent.
 const GOOD_PERCENT: u128 = 80;
 
-/// A limit that never starts anew is forgotten after this long.
-const FORGET_LIMIT: Duration = Duration::from_secs(30 * 86_400);
+/// A limit without an end (a sliding window, or a fixed sum) is forgotten after this long: if it is crossed again after
+/// that, it is said again.
+const FORGET_LIMIT: Duration = Duration::from_secs(86_400);
 
 /// What is counted in parts of time, by the number of the part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -188,10 +188,10 @@ fn a_limit_names_its_people_and_an_exhausted_one_is_an_error() {
     assert_eq!(notices[0].emails, ["ann@example.com"]);
     assert_eq!(notices[0].severity, Severity::Error);
     assert_eq!(notices[0].subject, "default/apikey.ab12.budget");
-    // Nothing ends it, and after a month it is forgotten without a word.
+    // Nothing ends it, and after a day it is forgotten without a word.
     assert!(book.tick(&Levels::default(), at(86_400)).is_empty());
     assert_eq!(book.firing()["budget"], 1);
-    assert!(book.tick(&Levels::default(), at(31 * 86_400)).is_empty());
+    assert!(book.tick(&Levels::default(), at(86_401)).is_empty());
     assert_eq!(book.firing()["budget"], 0);
 }
 
