@@ -25,6 +25,7 @@ pub mod operation;
 pub mod outcome;
 pub mod policy;
 pub mod price;
+pub mod quota;
 pub mod registry;
 pub mod time;
 pub mod usage;

@@ -20,6 +20,7 @@ use tracing::{debug, error, warn};
 
 use crate::answer::{Answer, Made};
 use crate::client::Clients;
+use crate::count;
 use crate::observe::Observer;
 use crate::prove::Tokens;
 use crate::running::{Known, Running};
@@ -150,6 +151,7 @@ impl Worker {
         let begun = self.running.begin(&task.id);
         let calling = self.observer.begin(task.call.watch.as_ref());
         let made = self.call(delivery, &task, &begun.cancel).await;
+        let made = count::complete(self.ctx.bus(), &task, made).await;
         let attempt = self.attempt(&task, &made);
         measure(&attempt);
         calling.ended(self.ctx.bus(), &attempt).await;
@@ -370,11 +372,13 @@ impl Worker {
             code: made.code.clone(),
             message: made.message.clone(),
             retry_after_ms: made.retry_after_ms,
+            quota: made.quota,
             first_byte_ms: made.first_byte.map(domain::time::millis),
             queued_ms: domain::time::millis(task.started_at.since(call.decided_at)),
             model,
             model_answered: made.told.model.clone(),
             usage: made.told.usage,
+            estimated: made.estimated,
             tier: made.told.tier.clone(),
             region,
             worker: Some(self.id.clone()),

@@ -5,6 +5,7 @@
 mod answer;
 mod call;
 mod client;
+mod count;
 mod handle;
 mod lost;
 mod observe;

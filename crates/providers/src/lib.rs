@@ -42,6 +42,7 @@ mod media;
 pub mod models;
 pub mod ollama;
 pub mod openai;
+pub mod quota;
 pub mod refusal;
 pub mod rerank;
 pub mod resolve;
@@ -51,6 +52,7 @@ pub mod served;
 pub mod sse;
 #[cfg(test)]
 mod testing;
+pub mod texts;
 pub mod translation;
 mod turn;
 pub mod workers_ai;
