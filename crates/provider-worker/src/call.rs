@@ -183,7 +183,12 @@ impl Worker {
         }
         if task.envelope.stream && is_stream(&content_type) {
             return match exchange.relay(&asked.body) {
-                Ok(relay) => forward.stream(relay, response, status, headers, begun).await,
+                Ok(mut relay) => {
+                    if task.envelope.show_cost {
+                        relay.show(crate::bill::costs(task, self.ctx.registry()));
+                    }
+                    forward.stream(relay, response, status, headers, begun).await
+                }
                 Err(err) => NotSent::from(err).made(task),
             };
         }

@@ -49,6 +49,7 @@ pub mod resolve;
 pub mod responses;
 mod schema;
 pub mod served;
+pub mod show;
 pub mod sse;
 #[cfg(test)]
 mod testing;

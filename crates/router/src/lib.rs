@@ -46,6 +46,8 @@ pub struct Options {
     pub access: Access,
     /// Shortest cooldown that a config's breaker may have.
     pub shortest_cooldown: Duration,
+    /// Answers say what they cost, where no API key says whether they do.
+    pub show_cost: bool,
     /// How often overdue calls are looked for.
     pub sweep: Duration,
 }

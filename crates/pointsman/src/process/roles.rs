@@ -242,6 +242,7 @@ fn router_options(serving: &Serving) -> router::Options {
         asynchronous: settings.deadlines.asynchronous,
         maximum: settings.deadlines.maximum,
         shortest_cooldown: settings.health.shortest_cooldown,
+        show_cost: settings.http.show_cost,
         sweep: settings.work.sweep,
     }
 }
