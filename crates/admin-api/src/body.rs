@@ -153,6 +153,9 @@ pub(crate) struct DefaultsBody {
     pub(crate) metadata: BTreeMap<String, String>,
     /// Whether a request may bring another config.
     pub(crate) allow_config_override: Option<bool>,
+    /// Whether answers say what they cost.
+    #[serde(default)]
+    pub(crate) show_cost: bool,
 }
 
 impl DefaultsBody {
@@ -170,6 +173,7 @@ impl DefaultsBody {
             config_id: config.transpose()?,
             metadata: self.metadata,
             allow_config_override: self.allow_config_override.unwrap_or(true),
+            show_cost: self.show_cost,
         })
     }
 }

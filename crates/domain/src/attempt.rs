@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::envelope::VirtualKeyRef;
 use crate::model::NanoUsd;
+use crate::quota::Quota;
 use crate::{Call, Timestamp, Usage};
 
 /// Why an attempt did not bring an answer, as far as the next decision cares.
@@ -113,6 +114,9 @@ pub struct Attempt {
     /// How long the provider asked us to wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// What the provider said was left of its limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
     /// When the worker began.
     pub started_at: Timestamp,
     /// When the attempt ended; for a lost one, when that was found out.
@@ -182,6 +186,7 @@ impl Attempt {
             code: None,
             message: None,
             retry_after_ms: None,
+            quota: None,
             started_at,
             finished_at,
             first_byte_ms: None,

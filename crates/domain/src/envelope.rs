@@ -355,6 +355,9 @@ pub struct Envelope {
     /// The body holds `provider` or `config`, which no provider is to see.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub options_in_body: bool,
+    /// The answer says what it cost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub show_cost: bool,
     /// Sealed JSON object of caller headers that some target wants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<String>,

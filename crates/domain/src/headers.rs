@@ -54,6 +54,9 @@ pub const PROVIDER_OPTIONS: &str = "Pointsman-Provider-Options";
 pub const DROPPED_PARAMS: &str = "x-pointsman-dropped-params";
 /// On answers: the provider's own id of the request, where it came as `x-request-id`.
 pub const PROVIDER_REQUEST_ID: &str = "x-pointsman-provider-request-id";
+
+/// What a whole answer cost, in US dollars, where that is shown.
+pub const COST: &str = "x-pointsman-cost";
 /// Where a body lives that was too large for a message: `<object name>;<bytes>`.
 pub const BODY: &str = "Pointsman-Body";
 /// On answers: the HTTP status.

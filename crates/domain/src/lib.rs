@@ -27,6 +27,7 @@ pub mod operation;
 pub mod outcome;
 pub mod policy;
 pub mod price;
+pub mod quota;
 pub mod registry;
 pub mod spend;
 pub mod time;

@@ -312,6 +312,7 @@ impl Order {
             metadata: self.asked.metadata.clone(),
             seen: std::collections::BTreeMap::new(),
             options_in_body: false,
+            show_cost: false,
             traceparent: self.asked.traceparent.clone(),
             trace_id: self.asked.trace_id.clone(),
             attempts: Vec::new(),

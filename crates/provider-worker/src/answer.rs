@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::quota::Quota;
 use domain::{ApiError, Attempt, ErrorClass, Operation};
 use providers::failure;
 use providers::openai::Told;
@@ -38,8 +39,13 @@ pub(crate) struct Made {
     pub(crate) code: Option<String>,
     pub(crate) message: Option<String>,
     pub(crate) retry_after_ms: Option<u64>,
+    pub(crate) quota: Option<Quota>,
     pub(crate) first_byte: Option<Duration>,
     pub(crate) told: Told,
+    /// What `told` says of tokens is our own count.
+    pub(crate) estimated: bool,
+    /// What there was of a 2xx answer that did not come to its end, in the caller's dialect. None: it had not begun.
+    pub(crate) seen: Option<Bytes>,
     /// Parameters that the provider could not take.
     pub(crate) dropped: Vec<String>,
     pub(crate) answer: Answer,
@@ -59,8 +65,11 @@ impl Made {
             code: None,
             message: Some(message.into()),
             retry_after_ms: None,
+            quota: None,
             first_byte: None,
             told: Told::default(),
+            estimated: false,
+            seen: None,
             dropped: Vec::new(),
             answer: Answer::None,
             forwarded: None,

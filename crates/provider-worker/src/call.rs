@@ -12,7 +12,7 @@ use domain::model::Models as _;
 use domain::{ApiError, ErrorClass, Operation};
 use providers::exchange::{Exchange, Outgoing};
 use providers::openai::{self, Told};
-use providers::{models, refusal, responses};
+use providers::{models, quota, refusal, responses};
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use tokio::time::Instant;
@@ -79,9 +79,12 @@ impl Worker {
                 return Made::failure(408, ErrorClass::Timeout, message);
             }
         };
+        let header = |name: &str| response.headers().get(name)?.to_str().ok();
+        let quota = quota::read(header, self.ctx.clock().now());
         let mut made = self.read(&exchange, &asked, task, response, forward, begun).await;
         made.first_byte = made.first_byte.or(Some(begun.elapsed()));
         made.dropped = asked.dropped;
+        made.quota = quota;
         made
     }
 
@@ -180,7 +183,12 @@ impl Worker {
         }
         if task.envelope.stream && is_stream(&content_type) {
             return match exchange.relay(&asked.body) {
-                Ok(relay) => forward.stream(relay, response, status, headers, begun).await,
+                Ok(mut relay) => {
+                    if task.envelope.show_cost {
+                        relay.show(crate::bill::costs(task, self.ctx.registry()));
+                    }
+                    forward.stream(relay, response, status, headers, begun).await
+                }
                 Err(err) => NotSent::from(err).made(task),
             };
         }
@@ -189,7 +197,8 @@ impl Worker {
                 let answer = Whole { status, content_type, headers, body };
                 whole(exchange, asked, answer, first_byte - begun)
             }
-            Err(made) => made,
+            // Its head had come, so the prompt was read.
+            Err(made) => Made { seen: Some(Bytes::new()), ..made },
         }
     }
 }

@@ -8,18 +8,19 @@ use bus::state::{Claim, Claimed};
 use bus::work::{Delivery, MAX_DELIVERIES};
 use bytes::Bytes;
 use domain::envelope::FailedAnswer;
-use domain::price::{self, Charged};
 use domain::{
     ApiError, Attempt, AttemptId, BodyRef, Call, Envelope, ErrorClass, Event, Frame, Outcome, Record, ReplyTo,
 };
-use domain::{Registry, Timestamp, outcome};
-use providers::{models, served};
+use domain::{Timestamp, outcome};
+use providers::served;
 use role::Ctx;
 use std::sync::Arc;
 use tracing::{debug, error, warn};
 
 use crate::answer::{Answer, Made};
+use crate::bill;
 use crate::client::Clients;
+use crate::count;
 use crate::observe::Observer;
 use crate::prove::Tokens;
 use crate::running::{Known, Running};
@@ -48,6 +49,11 @@ pub(crate) struct Task {
 }
 
 impl Task {
+    /// The model that the request to the provider names.
+    pub(crate) fn model(&self) -> Option<String> {
+        self.call.model.clone().or_else(|| self.call.changes().model(self.envelope.model.as_deref()))
+    }
+
     /// Whether an answer is kept here, to be looked at and continued. A provider that speaks the caller's dialect keeps
     /// what it answers under its own id, but for what is asked for by ours.
     pub(crate) fn keeps(&self) -> bool {
@@ -150,7 +156,9 @@ impl Worker {
         let begun = self.running.begin(&task.id);
         let calling = self.observer.begin(task.call.watch.as_ref());
         let made = self.call(delivery, &task, &begun.cancel).await;
+        let made = count::complete(self.ctx.bus(), &task, made).await;
         let attempt = self.attempt(&task, &made);
+        let made = bill::shown(&task, &attempt, made);
         measure(&attempt);
         calling.ended(self.ctx.bus(), &attempt).await;
         let settled = match &made.answer {
@@ -362,7 +370,7 @@ impl Worker {
 
     fn attempt(&self, task: &Task, made: &Made) -> Attempt {
         let call = &task.call;
-        let model = call.model.clone().or_else(|| call.changes().model(task.envelope.model.as_deref()));
+        let model = task.model();
         let region = made.told.region.clone().or_else(|| served::region(call, model.as_deref()));
         let mut attempt = Attempt {
             status: Some(made.status),
@@ -370,11 +378,13 @@ impl Worker {
             code: made.code.clone(),
             message: made.message.clone(),
             retry_after_ms: made.retry_after_ms,
+            quota: made.quota,
             first_byte_ms: made.first_byte.map(domain::time::millis),
             queued_ms: domain::time::millis(task.started_at.since(call.decided_at)),
             model,
             model_answered: made.told.model.clone(),
             usage: made.told.usage,
+            estimated: made.estimated,
             tier: made.told.tier.clone(),
             region,
             worker: Some(self.id.clone()),
@@ -383,7 +393,7 @@ impl Worker {
             dropped: made.dropped.clone(),
             ..Attempt::new(call.number, &call.path, &call.provider, task.started_at, self.ctx.clock().now())
         };
-        price(&mut attempt, &self.ctx.registry());
+        bill::price(&mut attempt, &self.ctx.registry());
         attempt
     }
 
@@ -437,17 +447,6 @@ pub(crate) fn expired() -> ApiError {
 
 fn with(attempts: &[Attempt], attempt: &Attempt) -> Vec<Attempt> {
     attempts.iter().cloned().chain([attempt.clone()]).collect()
-}
-
-/// Says what an attempt cost, if it used anything and the price is known.
-pub(crate) fn price(attempt: &mut Attempt, registry: &Registry) {
-    let Some(usage) = &attempt.usage else { return };
-    let known = models::View::new(registry);
-    let (asked, answered) = (attempt.model.as_deref(), attempt.model_answered.as_deref());
-    let Some(price) = known.price_of_answer(&attempt.provider, asked, answered) else { return };
-    let how = Charged { tier: attempt.tier.as_deref(), region: attempt.region.as_deref() };
-    attempt.cost = Some(price::cost(price, usage, &how));
-    attempt.price = Some(price::version(price));
 }
 
 fn measure(attempt: &Attempt) {

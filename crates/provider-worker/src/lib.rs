@@ -3,8 +3,10 @@
 //! It decides nothing about what comes next: a success ends the request, everything else goes back to a router.
 
 mod answer;
+mod bill;
 mod call;
 mod client;
+mod count;
 mod handle;
 mod lost;
 mod observe;

@@ -169,7 +169,8 @@ impl<'a> Forward<'a> {
 
     /// The same; what the provider itself says of it is what the caller is told.
     async fn end_early(&mut self, made: Made, error: Option<&ProviderError>) -> Made {
-        let made = Made { first_byte: self.first_byte, told: self.told(), ..made };
+        let seen = self.first_byte.map(|_| Bytes::copy_from_slice(&self.sent));
+        let made = Made { first_byte: self.first_byte, told: self.told(), seen, ..made };
         if !self.begun {
             return made;
         }

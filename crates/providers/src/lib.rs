@@ -42,15 +42,18 @@ mod media;
 pub mod models;
 pub mod ollama;
 pub mod openai;
+pub mod quota;
 pub mod refusal;
 pub mod rerank;
 pub mod resolve;
 pub mod responses;
 mod schema;
 pub mod served;
+pub mod show;
 pub mod sse;
 #[cfg(test)]
 mod testing;
+pub mod texts;
 pub mod translation;
 mod turn;
 pub mod workers_ai;

@@ -129,7 +129,8 @@ impl Router {
             Some(text) => serde_json::from_str(text).unwrap_or_default(),
             None => headers::seen(config.wanted_headers(), |name| delivery.header(name)),
         };
-        let envelope = Envelope { key: identity.key, seen, options_in_body, ..envelope };
+        let show_cost = self.ctx.policy().read(|p| p.shows_cost(&identity)).unwrap_or(self.options.show_cost);
+        let envelope = Envelope { key: identity.key, seen, options_in_body, show_cost, ..envelope };
         Ok(Accepted { envelope, config, body: inline })
     }
 
@@ -296,6 +297,7 @@ impl Router {
             metadata: None,
             seen: std::collections::BTreeMap::new(),
             options_in_body: false,
+            show_cost: false,
             traceparent: None,
             trace_id: None,
             attempts: Vec::new(),

@@ -51,6 +51,8 @@ pub struct Options {
     pub shortest_cooldown: Duration,
     /// What models are taken to cost whose price is not known. None: a budget in money refuses them.
     pub ceiling_price: Option<Price>,
+    /// Answers say what they cost, where no API key says whether they do.
+    pub show_cost: bool,
     /// How often overdue calls are looked for.
     pub sweep: Duration,
 }

@@ -86,6 +86,12 @@ impl Policy {
         })
     }
 
+    /// Whether answers say what they cost: as the key says. None: there is none.
+    pub fn shows_cost(&self, identity: &Identity) -> Option<bool> {
+        let key = identity.key.as_ref()?;
+        Some(self.api_key(key).is_some_and(|key| key.defaults.show_cost))
+    }
+
     /// The metadata of a request with those of its key and workspace, which win, in this order. JSON text.
     pub fn merge_metadata(&self, identity: &Identity, own: Option<&str>) -> Option<String> {
         let key = identity.key.as_ref().and_then(|id| self.api_key(id));

@@ -129,11 +129,14 @@ pub struct Defaults {
     pub metadata: BTreeMap<String, String>,
     /// A request may bring another config than `config_id`.
     pub allow_config_override: bool,
+    /// Answers say what they cost.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub show_cost: bool,
 }
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self { config_id: None, metadata: BTreeMap::new(), allow_config_override: true }
+        Self { config_id: None, metadata: BTreeMap::new(), allow_config_override: true, show_cost: false }
     }
 }
 

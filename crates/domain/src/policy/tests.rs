@@ -221,3 +221,15 @@ fn paths_stay_inside_the_directory() {
         assert_eq!(joined(out), None, "{out}");
     }
 }
+
+#[test]
+fn the_key_says_whether_answers_show_their_cost() {
+    let mut policy = Policy::default();
+    policy.apply("apikey.k1", 5, &api_key(json!({ "show_cost": true })));
+    let of = |key: Option<&str>| Identity { workspace: acme(), key: key.map(slug) };
+    assert_eq!(policy.shows_cost(&of(Some("k1"))), Some(true));
+    assert_eq!(policy.shows_cost(&of(Some("k2"))), Some(false), "a key that nobody knows");
+    assert_eq!(policy.shows_cost(&of(None)), None);
+    policy.apply("apikey.k1", 6, &api_key(json!({})));
+    assert_eq!(policy.shows_cost(&of(Some("k1"))), Some(false));
+}

@@ -273,6 +273,7 @@ fn router_options(serving: &Serving) -> router::Options {
         shortest_cooldown: settings.health.shortest_cooldown,
         // Settings that do not hold a whole price are refused when they are read.
         ceiling_price: settings.limits.ceiling_price.as_ref().and_then(|r| providers::models::price(r).ok()),
+        show_cost: settings.http.show_cost,
         sweep: settings.work.sweep,
     }
 }

@@ -80,6 +80,8 @@ pub struct Http {
     pub on_disconnect: OnDisconnect,
     /// Hosts that callers may name although they are not public.
     pub trusted_custom_hosts: Vec<String>,
+    /// Answers say what they cost; where callers show API keys, the key's record says whether.
+    pub show_cost: bool,
 }
 
 /// What becomes of a request whose caller went away.
@@ -109,6 +111,7 @@ impl Default for Http {
             trusted_custom_hosts: ["localhost", "127.0.0.1", "::1", "host.docker.internal"]
                 .map(str::to_owned)
                 .into(),
+            show_cost: false,
         }
     }
 }

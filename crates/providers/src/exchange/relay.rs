@@ -7,6 +7,7 @@ use memchr::memmem;
 use super::{as_provider_error, error_event};
 use crate::chat::{Broken, Event, MAX_EVENT, ProviderError, ReadEvents, WriteEvents};
 use crate::openai::{StreamEvent, Told};
+use crate::show::{self, Costs};
 use crate::sse::Events;
 use crate::translation::Observe;
 
@@ -14,6 +15,8 @@ use crate::translation::Observe;
 pub struct Relay {
     operation: Operation,
     way: Way,
+    /// What the caller is told that the answer cost.
+    costs: Option<Costs>,
 }
 
 enum Way {
@@ -37,6 +40,7 @@ pub enum Stopped {
 impl Relay {
     pub(super) fn forward(operation: Operation, observer: Box<dyn Observe>, include_usage: bool) -> Self {
         let forward = Forward {
+            operation,
             events: Events::default(),
             observer,
             include_usage,
@@ -45,7 +49,7 @@ impl Relay {
             finish_reason: false,
             failure: None,
         };
-        Self { operation, way: Way::Forward(forward) }
+        Self { operation, way: Way::Forward(forward), costs: None }
     }
 
     pub(super) fn translate(
@@ -54,19 +58,29 @@ impl Relay {
         writer: Box<dyn WriteEvents>,
     ) -> Self {
         let translate = Translate { reader, writer, told: Told::default(), held: Vec::new(), done: false };
-        Self { operation, way: Way::Translate(translate) }
+        Self { operation, way: Way::Translate(translate), costs: None }
     }
 
     pub(super) fn raw(operation: Operation) -> Self {
-        Self { operation, way: Way::Raw }
+        Self { operation, way: Way::Raw, costs: None }
+    }
+
+    /// The event with the answer's counts is to say what it cost.
+    pub fn show(&mut self, costs: Costs) {
+        self.costs = Some(costs);
     }
 
     /// Takes a piece of the provider's stream and adds what it means to the caller's. What was added before an error
     /// holds.
     pub fn push(&mut self, piece: &[u8], out: &mut BytesMut) -> Result<(), Stopped> {
         match &mut self.way {
-            Way::Forward(forward) => forward.push(piece, out),
-            Way::Translate(translate) => translate.push(piece, out),
+            Way::Forward(forward) => forward.push(piece, self.costs.as_ref(), out),
+            Way::Translate(translate) => {
+                let mut said = BytesMut::new();
+                let pushed = translate.push(piece, &mut said);
+                translate.count(&said, self.costs.as_ref(), out);
+                pushed
+            }
             Way::Raw => {
                 out.extend_from_slice(piece);
                 Ok(())
@@ -79,7 +93,12 @@ impl Relay {
         match &mut self.way {
             Way::Forward(forward) if forward.done || forward.finish_reason => Ok(()),
             Way::Forward(_) => Err(Stopped::Cut),
-            Way::Translate(translate) => translate.end(out),
+            Way::Translate(translate) => {
+                let mut said = BytesMut::new();
+                let ended = translate.end(&mut said);
+                translate.count(&said, self.costs.as_ref(), out);
+                ended
+            }
             Way::Raw => Ok(()),
         }
     }
@@ -130,6 +149,7 @@ impl Relay {
 
 /// Bytes as they are, looked at event by event.
 struct Forward {
+    operation: Operation,
     events: Events,
     observer: Box<dyn Observe>,
     include_usage: bool,
@@ -141,20 +161,21 @@ struct Forward {
 }
 
 impl Forward {
-    fn push(&mut self, piece: &[u8], out: &mut BytesMut) -> Result<(), Stopped> {
+    fn push(&mut self, piece: &[u8], costs: Option<&Costs>, out: &mut BytesMut) -> Result<(), Stopped> {
         self.events.push(piece);
         while let Some(event) = self.events.take() {
+            let (mut counted, mut alone) = (true, false);
             match self.observer.look(&event) {
-                StreamEvent::Piece => {}
+                StreamEvent::Piece => counted = false,
                 StreamEvent::PieceWithUsage(told) => self.told = told,
                 StreamEvent::UsageOnly(told) => {
-                    self.told = told;
+                    (self.told, alone) = (told, true);
                     // We asked for it; a caller who did not does not get it.
                     if !self.include_usage {
                         continue;
                     }
                 }
-                StreamEvent::Done => self.done = true,
+                StreamEvent::Done => (self.done, counted) = (true, false),
                 StreamEvent::DoneWithUsage(told) => (self.told, self.done) = (told, true),
                 StreamEvent::Error(code) => {
                     let error = ProviderError { code: Some(code), ..ProviderError::default() };
@@ -166,7 +187,14 @@ impl Forward {
                 }
             }
             self.finish_reason |= memmem::find(&event, b"\"finish_reason\":\"").is_some();
-            out.extend_from_slice(&event);
+            // Some providers count from the first piece on; only the last of their counts is what is charged.
+            let in_pieces = matches!(self.operation, Operation::Chat | Operation::Completions);
+            let last = counted && (alone || !in_pieces || self.finish_reason);
+            let cost = costs.filter(|_| last).and_then(|costs| costs(&self.told));
+            match cost.and_then(|cost| show::in_event(&event, cost)) {
+                Some(shown) => out.extend_from_slice(&shown),
+                None => out.extend_from_slice(&event),
+            }
         }
         if self.events.pending() > MAX_EVENT {
             return Err(Stopped::Invalid(Broken::TooLarge.to_string()));
@@ -201,6 +229,16 @@ impl Translate {
         let read = self.reader.end(&mut events);
         self.say(events, out)?;
         read.map_err(stopped)
+    }
+
+    /// Adds what was said, with the cost beside the counts: a stream that we write has them once, at its end.
+    fn count(&self, said: &[u8], costs: Option<&Costs>, out: &mut BytesMut) {
+        let counted = costs.filter(|_| memmem::find(said, b"\"usage\":{").is_some());
+        let cost = counted.and_then(|costs| costs(&self.told));
+        match cost.and_then(|cost| show::in_answer(said, cost)) {
+            Some(shown) => out.extend_from_slice(&shown),
+            None => out.extend_from_slice(said),
+        }
     }
 
     fn say(&mut self, events: Vec<Event>, out: &mut BytesMut) -> Result<(), Stopped> {
@@ -246,6 +284,7 @@ fn stopped(broken: Broken) -> Stopped {
 #[cfg(test)]
 mod tests {
     use domain::Usage;
+    use domain::model::NanoUsd;
 
     use super::*;
     use crate::chat::About;
@@ -331,5 +370,56 @@ mod tests {
         relay.break_off(&ApiError::new(502, "broken", "the answer broke off"), &mut out);
         let event = std::str::from_utf8(&out[CREATED.len()..]).unwrap();
         assert!(event.starts_with("event: error\n") && event.contains("\"sequence_number\":1,"), "{event}");
+    }
+
+    #[test]
+    fn a_cost_is_shown_beside_the_last_counts_of_every_dialect() {
+        let costs = || -> Costs { Box::new(|told| told.usage.map(|usage| NanoUsd(usage.total() * 1000))) };
+        let forwarded = |operation, stream: &[u8]| {
+            let observer = translation::dialect(operation).map(|dialect| (dialect.observer)()).unwrap();
+            let mut relay = Relay::forward(operation, observer, true);
+            relay.show(costs());
+            let mut out = BytesMut::new();
+            relay.push(stream, &mut out).unwrap();
+            String::from_utf8(out.to_vec()).unwrap()
+        };
+        let chat = b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n\
+            data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n";
+        let shown = forwarded(Operation::Chat, chat);
+        assert!(
+            shown.contains("\"completion_tokens\":2,\"estimated_cost\":0.000005}}\n\ndata: [DONE]"),
+            "{shown}"
+        );
+        let messages = b"event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":3}}}\n\n\
+            event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{},\"usage\":{\"output_tokens\":2}}\n\n";
+        let shown = forwarded(Operation::Messages, messages);
+        assert!(
+            shown.contains("{\"input_tokens\":3}}}") && shown.contains("2,\"estimated_cost\":0.000005}"),
+            "{shown}"
+        );
+        let response = b"event: response.completed\ndata: {\"type\":\"response.completed\",\
+            \"response\":{\"usage\":{\"input_tokens\":3,\"output_tokens\":2}}}\n\n";
+        let shown = forwarded(Operation::Responses, response);
+        assert!(shown.contains("\"output_tokens\":2,\"estimated_cost\":0.000005}}}"), "{shown}");
+
+        let about = About {
+            provider: "anthropic",
+            model: "claude",
+            id: "1",
+            now: 0,
+            strict: true,
+            include_usage: true,
+        };
+        let reader = Box::new(crate::anthropic::Reader::default());
+        let mut relay =
+            Relay::translate(Operation::Chat, reader, Box::new(crate::openai::Writer::new(&about)));
+        relay.show(costs());
+        let mut out = BytesMut::new();
+        relay.push(messages, &mut out).unwrap();
+        let stop = b"event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\
+            \"usage\":{\"output_tokens\":2}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+        relay.push(stop, &mut out).unwrap();
+        let shown = std::str::from_utf8(&out).unwrap();
+        assert_eq!(shown.matches("\"estimated_cost\":0.000005}").count(), 1, "{shown}");
     }
 }
