@@ -15,6 +15,7 @@ mod life;
 mod live;
 mod operations;
 mod portkey;
+mod prices;
 mod responses;
 mod routing;
 mod secrets;
