@@ -19,6 +19,7 @@ mod live;
 mod operations;
 mod policies;
 mod portkey;
+mod prices;
 mod responses;
 mod routing;
 mod secrets;
