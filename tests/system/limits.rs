@@ -196,6 +196,31 @@ async fn at_a_limit_the_config_says_refuse_wait_or_go_on() {
     assert!(begun.elapsed() >= Duration::from_millis(4500), "{:?}", begun.elapsed());
     assert!(waited.iter().all(|a| a.headers["x-portkey-last-used-option-index"] == "config.targets[0]"));
 
+    // Those who ask hear where in the line they are.
+    cluster.key("line", "paid", json!({ "rate_limits": [{ "type": "concurrent", "value": 1 }] })).await;
+    let config = json!({ "provider": "@line", "on_limit": "wait" }).to_string();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let request = client
+            .chat("line?delay=4s")
+            .header("x-portkey-config", &config)
+            .header("Prefer", "respond-async");
+        let accepted = client.send(request).await;
+        ids.push(accepted.body["id"].as_str().unwrap_or_else(|| panic!("{}", accepted.text)).to_owned());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let last = eventually("the last is the second in the line", PATIENCE, || async {
+        let path = format!("/v1/requests/{}", ids[2]);
+        let shown = client.send(client.request(Method::GET, &path)).await;
+        (shown.body["waiting"]["position"] == 2).then_some(shown)
+    })
+    .await;
+    assert!(
+        last.body["waiting"]["limit"].as_str().unwrap().contains("line.concurrent.held"),
+        "{}",
+        last.text
+    );
+
     // Nobody waits for what comes after the deadline.
     cluster
         .key("rare", "paid", json!({ "rate_limits": [{ "type": "requests", "unit": "rph", "value": 1 }] }))
@@ -224,7 +249,7 @@ async fn budgets_need_a_price_tell_of_themselves_and_come_in_portkeys_shape() {
         "{}",
         unknown.text
     );
-    let mut body = chat("priced?tokens=20", "hello");
+    let mut body = chat("priced?words=20", "hello");
     body["max_tokens"] = json!(20);
     let mut answered = 0;
     let refused = loop {
@@ -261,7 +286,7 @@ async fn no_budget_is_exceeded_by_four_routers_that_are_killed() {
     let mut routers: Vec<Pointsman> = (0..4).map(|_| cluster.router()).collect();
     cluster.key("five", "paid", json!({ "usage_limits": { "type": "cost", "credit_limit": 5 } })).await;
     let client = cluster.client();
-    let mut body = chat("five?tokens=15", "hello");
+    let mut body = chat("five?words=15", "hello");
     body["max_tokens"] = json!(15);
     let worst = u64::try_from(body.to_string().len()).unwrap() + 15;
     let mut answered = 0;

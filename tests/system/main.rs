@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod alerts;
 mod bad_input;
 mod bodies;
 mod clients;
@@ -11,6 +12,7 @@ mod doors;
 mod gitops;
 mod health;
 mod interface;
+mod ledger;
 mod life;
 mod limits;
 mod live;

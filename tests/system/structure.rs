@@ -13,6 +13,8 @@ const ROWS: &[(&str, u8)] = &[
     ("providers", 1),
     ("role", 2),
     ("admin-api", 3),
+    ("cost-accounting", 3),
+    ("alerts", 3),
     ("http-shim", 3),
     ("mock-provider", 3),
     ("provider-worker", 3),

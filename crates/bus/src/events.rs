@@ -7,6 +7,7 @@ use domain::Timestamp;
 use domain::event::Kind;
 use futures::StreamExt as _;
 
+use crate::state::ReadError;
 use crate::work::Delivery;
 use crate::{Bus, subject};
 
@@ -81,6 +82,13 @@ impl Bus {
         }
         let next = self.next_lying(subject::EVENT_STREAM, subject::EVENT_ALL, floor + 1).await?;
         Ok(Position { floor, behind, through: next.map_or(asked, |event| event.stored_at) })
+    }
+
+    /// Position of the newest event.
+    pub async fn last_event(&self) -> Result<u64, ReadError> {
+        let stream = self.js.get_stream(subject::EVENT_STREAM).await;
+        let stream = stream.map_err(|err| ReadError::new(subject::EVENT_STREAM, err))?;
+        Ok(stream.cached_info().state.last_sequence)
     }
 
     /// Where the stream of events begins and ends.

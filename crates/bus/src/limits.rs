@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{DeliverPolicy, push};
 use bytes::Bytes;
+use domain::envelope::Waiting;
 use domain::limit::{Account, Hold};
 use domain::{Attempt, Envelope, RequestId, Workspace};
 use futures::StreamExt as _;
@@ -52,6 +53,15 @@ pub struct Ended {
     /// The request has ended.
     #[serde(default, rename = "final")]
     pub last: bool,
+}
+
+/// A request in the line for a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InLine {
+    /// What it waits for.
+    pub waiting: Waiting,
+    /// Its place in the line, from 1.
+    pub position: u64,
 }
 
 /// A call that is not over, and what was set aside for it.
@@ -194,6 +204,23 @@ impl Bus {
         Ok(found)
     }
 
+    /// What a request waits for, and how many were there before it. None: it does not wait for room in a limit.
+    pub async fn waiting(&self, request: &RequestId) -> Result<Option<InLine>, ReadError> {
+        let own = self.read_near(subject::SCHEDULE_STREAM, &subject::schedules(request)).await?;
+        let own = own.and_then(|message| Envelope::decode(&message.payload).ok());
+        let Some(waiting) = own.and_then(|(envelope, _, _)| envelope.waiting) else { return Ok(None) };
+        let mut before = 0;
+        let mut from = 1;
+        while let Some(lying) = self.next_lying(subject::SCHEDULE_STREAM, subject::SCHEDULES, from).await? {
+            from = lying.sequence + 1;
+            let Ok((envelope, _, _)) = Envelope::decode(&lying.payload) else { continue };
+            let earlier = |other: &Waiting| other.bucket == waiting.bucket && other.since < waiting.since;
+            before +=
+                u64::from(envelope.request != *request && envelope.waiting.as_ref().is_some_and(earlier));
+        }
+        Ok(Some(InLine { waiting, position: before + 1 }))
+    }
+
     /// Attempts that ended after a position of the event stream, with theirs, up to now.
     pub async fn ended_after(&self, position: u64) -> Result<Vec<(u64, Ended)>, ReadError> {
         let mut found = Vec::new();
@@ -206,13 +233,6 @@ impl Bus {
             }
         }
         Ok(found)
-    }
-
-    /// The last position of the event stream.
-    pub async fn last_event(&self) -> Result<u64, ReadError> {
-        let place = subject::EVENT_STREAM;
-        let stream = self.js.get_stream(place).await.map_err(|err| ReadError::new(place, err))?;
-        Ok(stream.cached_info().state.last_sequence)
     }
 
     /// Hands over the end of every attempt and request after a position of the event stream, in order and each once,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::StatusCode;
 use bytes::Bytes;
+use domain::Timestamp;
 use domain::policy::{Change, Key, Policy};
 use futures::StreamExt as _;
 use parking_lot::RwLock;
@@ -89,6 +90,8 @@ pub struct PolicyRecord {
 pub(crate) struct Direct {
     pub(crate) subject: String,
     pub(crate) sequence: u64,
+    /// When it was stored; the beginning of time if the broker does not say.
+    pub(crate) stored_at: Timestamp,
     pub(crate) payload: Bytes,
 }
 
@@ -260,7 +263,14 @@ impl Bus {
             let (Some(sequence), Some(subject)) = (sequence, header(headers, "Nats-Subject")) else {
                 return Err(failed("the broker's answer has no sequence".to_owned()));
             };
-            found.push(Direct { subject: subject.to_owned(), sequence, payload: answer.payload });
+            let stored_at = header(headers, "Nats-Time-Stamp").and_then(stored_at).unwrap_or_default();
+            found.push(Direct { subject: subject.to_owned(), sequence, stored_at, payload: answer.payload });
         }
     }
+}
+
+/// The broker's time of a message.
+fn stored_at(text: &str) -> Option<Timestamp> {
+    let time = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+    u64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok().map(Timestamp)
 }

@@ -110,12 +110,7 @@ impl Bus {
         after: Duration,
         payload: Bytes,
     ) -> Result<u64, PutError> {
-        let at = self.clock().now().plus(after);
-        let nanos = i128::from(at.0) * 1_000_000;
-        let at = time::OffsetDateTime::from_unix_timestamp_nanos(nanos)
-            .ok()
-            .and_then(|t| t.format(&time::format_description::well_known::Rfc3339).ok())
-            .ok_or_else(|| PutError::Unavailable("the delay leads beyond the calendar".to_owned()))?;
+        let at = calendar(self.clock().now().plus(after))?;
         let put = Put::new(subject::schedule(request, number), payload)
             .header("Nats-Schedule", &format!("@at {at}"))
             .header("Nats-Schedule-Target", &subject::due(target));
@@ -355,4 +350,12 @@ fn traced(put: Put, trace: Option<&str>) -> Put {
 fn stored(subject: &str, sequence: u64, payload: &Bytes) -> Result<Stored, ReadError> {
     let (record, body) = Record::decode(payload).map_err(|err| ReadError::new(subject, err))?;
     Ok(Stored { sequence, record, body })
+}
+
+/// A time as the broker reads it in a schedule.
+pub(crate) fn calendar(at: domain::Timestamp) -> Result<String, PutError> {
+    time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000)
+        .ok()
+        .and_then(|t| t.format(&time::format_description::well_known::Rfc3339).ok())
+        .ok_or_else(|| PutError::Unavailable("the delay leads beyond the calendar".to_owned()))
 }

@@ -23,6 +23,10 @@ pub const EVENT_STREAM: &str = "LLM_EVENT";
 pub const LIMIT_STREAM: &str = "LLM_LIMIT";
 /// Stream of dead letters.
 pub const DEAD_STREAM: &str = "LLM_DEAD";
+/// Stream of what alerts said, what became of it, and what they remember.
+pub const ALERT_STREAM: &str = "LLM_ALERT";
+/// Stream of notices on their way to channels.
+pub const NOTICE_STREAM: &str = "LLM_NOTICE";
 /// Key-value bucket of providers and the default route.
 pub const REGISTRY_BUCKET: &str = "llm_registry";
 /// Object store bucket of large bodies.
@@ -114,6 +118,9 @@ pub const FALLBACK_ALL: &str = "llm.fallback.*";
 pub fn schedule(request: &RequestId, number: u32) -> String {
     format!("llm.schedule.{request}.{number}")
 }
+
+/// All delayed retries.
+pub(crate) const SCHEDULES: &str = "llm.schedule.>";
 
 /// All delayed retries of a request.
 pub fn schedules(request: &RequestId) -> String {
@@ -209,6 +216,38 @@ pub fn dead(stage: &str) -> String {
 
 /// All messages put aside.
 pub const DEAD_ALL: &str = "llm.dead.*";
+
+/// What alerts remember: one record for all.
+pub(crate) const ALERT_RECORD: &str = "llm.alert.record";
+
+/// A notice, for the history.
+pub(crate) fn alert_notice(notice: &str) -> String {
+    format!("llm.alert.notice.{notice}")
+}
+
+/// All notices.
+pub(crate) const ALERT_NOTICES: &str = "llm.alert.notice.*";
+
+/// What became of a notice at a channel.
+pub(crate) fn alert_delivery(notice: &str, channel: &str) -> String {
+    format!("llm.alert.delivery.{notice}.{}", token(channel))
+}
+
+/// What became of all notices.
+pub(crate) const ALERT_DELIVERIES: &str = "llm.alert.delivery.*.*";
+
+/// A notice on its way to a channel.
+pub(crate) fn notice(channel: &str) -> String {
+    format!("llm.notice.{}", token(channel))
+}
+
+/// All notices on their way.
+pub(crate) const NOTICE_ALL: &str = "llm.notice.*";
+
+/// A notice that waits for its next try; one for each notice, channel and try.
+pub(crate) fn notice_later(notice: &str, channel: &str, attempt: u32) -> String {
+    format!("llm.notice.{}.later.{notice}.{attempt}", token(channel))
+}
 
 /// Asks a worker whether it still runs an attempt.
 pub fn worker(worker: &str) -> String {

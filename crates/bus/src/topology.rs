@@ -22,6 +22,8 @@ const STREAMS: &[&str] = &[
     include_str!("../../../nats/streams/LLM_RESPONSE.json"),
     include_str!("../../../nats/streams/LLM_EVENT.json"),
     include_str!("../../../nats/streams/LLM_DEAD.json"),
+    include_str!("../../../nats/streams/LLM_ALERT.json"),
+    include_str!("../../../nats/streams/LLM_NOTICE.json"),
     include_str!("../../../nats/streams/KV_llm_registry.json"),
     include_str!("../../../nats/streams/KV_llm_health.json"),
     include_str!("../../../nats/streams/KV_llm_policy.json"),
@@ -113,6 +115,9 @@ impl Bus {
         for lane in Lane::ALL {
             self.ensure_consumer(subject::REQUEST_STREAM, self.router_consumer(*lane)).await?;
         }
+        let notices =
+            self.consumer(NOTICE_CONSUMER, vec![subject::NOTICE_ALL.to_owned()], NOTICES_ACK_PENDING);
+        self.ensure_consumer(subject::NOTICE_STREAM, notices).await?;
         self.ensure_consumer(subject::FALLBACK_STREAM, self.fallback_consumer()).await
     }
 
@@ -222,6 +227,12 @@ pub(crate) fn router_consumer_name(lane: Lane) -> String {
 /// Durable name of the routers' consumer of failures.
 pub(crate) const FALLBACK_CONSUMER: &str = "router_fallback";
 
+/// Durable name of the consumer of notices on their way.
+pub(crate) const NOTICE_CONSUMER: &str = "alerts";
+
+/// Most notices that are being sent at once, over all processes.
+const NOTICES_ACK_PENDING: i64 = 100;
+
 fn shares(target: &str, limit: usize) -> Vec<CallConsumer> {
     let limit = limit.max(1);
     let share = |class: &str, limit: usize| CallConsumer {
@@ -290,6 +301,8 @@ mod tests {
             subject::RESPONSE_STREAM,
             subject::RESPONSE_BUCKET_STREAM,
             subject::DEAD_STREAM,
+            subject::ALERT_STREAM,
+            subject::NOTICE_STREAM,
         ] {
             assert!(names.iter().any(|n| n == name), "{name}");
         }

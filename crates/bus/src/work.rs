@@ -127,6 +127,11 @@ impl Puller {
         Self::new(bus, subject::FALLBACK_STREAM, topology::FALLBACK_CONSUMER.to_owned(), slots, batch)
     }
 
+    /// Notices on their way to channels.
+    pub fn notices(bus: &Bus, slots: usize) -> Self {
+        Self::new(bus, subject::NOTICE_STREAM, topology::NOTICE_CONSUMER.to_owned(), slots, slots)
+    }
+
     /// Calls of one consumer of [`Bus::call_consumers`].
     pub fn calls(bus: &Bus, consumer: &str, slots: usize) -> Self {
         Self::new(bus, subject::CALL_STREAM, consumer.to_owned(), slots, slots)

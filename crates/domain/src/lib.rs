@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod admin;
+pub mod alert;
 pub mod attempt;
 pub mod audit;
 pub mod breaker;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::limits::InLine;
 use bus::state::Status;
 use bytes::Bytes;
 use domain::event::{Decision, decisions};
@@ -32,6 +33,27 @@ struct Open<'a> {
     model: Option<&'a str>,
     accepted_at: Timestamp,
     deadline: Timestamp,
+    /// Set while it waits for room in a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<Line<'a>>,
+}
+
+/// The line that a request stands in.
+#[derive(Serialize)]
+struct Line<'a> {
+    /// The limit, and which of its buckets.
+    limit: &'a str,
+    position: u64,
+    since: Timestamp,
+    /// When there may be room. Null: nobody can say.
+    until: Option<Timestamp>,
+}
+
+impl<'a> Line<'a> {
+    fn of(line: &'a InLine) -> Self {
+        let InLine { waiting, position } = line;
+        Self { limit: &waiting.bucket, position: *position, since: waiting.since, until: waiting.until }
+    }
 }
 
 /// A request that has ended.
@@ -67,8 +89,8 @@ enum Text<'a> {
 /// What is known of a request.
 enum Found {
     Ended(Box<Outcome>, Bytes),
-    Accepted(Status),
-    Running(Running),
+    Accepted(Status, Option<InLine>),
+    Running(Running, Option<InLine>),
 }
 
 /// Shows a request.
@@ -174,9 +196,15 @@ async fn look(gateway: &Arc<Gateway>, about: &About, text: &str) -> Result<Found
         return Ok(Found::Ended(outcome, body));
     }
     if let Some(status) = gateway.ctx.bus().status(request).await.map_err(|err| errors::unreadable(&err))? {
-        return Ok(Found::Accepted(status));
+        return Ok(Found::Accepted(status, in_line(gateway, request).await));
     }
-    gateway.board.running(request).map(Found::Running).ok_or_else(|| unknown(text))
+    let running = gateway.board.running(request).ok_or_else(|| unknown(text))?;
+    Ok(Found::Running(running, in_line(gateway, request).await))
+}
+
+/// Whether it waits for room in a limit; who cannot be asked says nothing.
+async fn in_line(gateway: &Gateway, request: &RequestId) -> Option<InLine> {
+    gateway.ctx.bus().waiting(request).await.ok().flatten()
 }
 
 fn unknown(id: &str) -> ApiError {
@@ -190,8 +218,8 @@ impl Found {
     fn deadline(&self) -> Timestamp {
         match self {
             Self::Ended(outcome, _) => outcome.finished_at,
-            Self::Accepted(status) => status.deadline,
-            Self::Running(running) => running.deadline,
+            Self::Accepted(status, _) => status.deadline,
+            Self::Running(running, _) => running.deadline,
         }
     }
 
@@ -199,18 +227,17 @@ impl Found {
         let id = request.local();
         let mut response = match self {
             Self::Ended(outcome, body) => answer::json(status, &closed(outcome, body)),
-            Self::Accepted(Status { accepted_at, deadline, operation, model }) => {
+            Self::Accepted(Status { accepted_at, deadline, operation, model }, line) => {
                 let (accepted_at, deadline, operation) = (*accepted_at, *deadline, *operation);
-                let model = model.as_deref();
-                answer::json(
-                    status,
-                    &Open { id, status: "accepted", operation, model, accepted_at, deadline },
-                )
+                let (model, waiting) = (model.as_deref(), line.as_ref().map(Line::of));
+                let open = Open { id, status: "accepted", operation, model, accepted_at, deadline, waiting };
+                answer::json(status, &open)
             }
-            Self::Running(Running { accepted_at, deadline, operation, model }) => {
+            Self::Running(Running { accepted_at, deadline, operation, model }, line) => {
                 let (accepted_at, deadline, operation) = (*accepted_at, *deadline, *operation);
-                let model = model.as_deref();
-                answer::json(status, &Open { id, status: "running", operation, model, accepted_at, deadline })
+                let (model, waiting) = (model.as_deref(), line.as_ref().map(Line::of));
+                let open = Open { id, status: "running", operation, model, accepted_at, deadline, waiting };
+                answer::json(status, &open)
             }
         };
         answer::name_request(response.headers_mut(), request);

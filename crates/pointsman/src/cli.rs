@@ -1,5 +1,7 @@
 //! The command line.
 
+mod alerts;
+mod ledger;
 mod policy;
 
 use std::net::SocketAddr;
@@ -9,6 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use domain::model::Capability;
 
+pub use alerts::Alerts;
+pub use ledger::{Ledger, LedgerReprice};
 pub use policy::{
     Apply, Audit, Credential, Diff, Explain, Files, Gateway, Get, History, KeyType, Keys, Kinds, Limits,
     Lint, Rollback, Route, Try, VirtualKeys, Workspaces,
@@ -98,6 +102,12 @@ pub enum Command {
     Route(Route),
     /// What was decided for a request, and why
     Explain(Explain),
+    /// The ledger: check it, make it anew from the events, count costs again
+    #[command(subcommand)]
+    Ledger(Ledger),
+    /// Alerts: what is watched and raised, what was said to whom; and trying channels out
+    #[command(subcommand)]
+    Alerts(Alerts),
     /// What exists on the broker: depth, lag, in flight
     Streams,
     /// Check broker, streams, clocks, storage and providers, and say how to fix what is wrong
@@ -126,11 +136,22 @@ pub enum Role {
     Router,
     /// Calls providers
     ProviderWorker,
+    /// Keeps the ledger: what everything took and cost
+    CostAccounting,
+    /// Tells people when something is wrong
+    Alerts,
 }
 
 impl Role {
     /// Every role, in the order in which requests come to them.
-    pub const ALL: &'static [Self] = &[Self::HttpShim, Self::AdminApi, Self::Router, Self::ProviderWorker];
+    pub const ALL: &'static [Self] = &[
+        Self::HttpShim,
+        Self::AdminApi,
+        Self::Router,
+        Self::ProviderWorker,
+        Self::CostAccounting,
+        Self::Alerts,
+    ];
 }
 
 #[derive(Debug, Args)]
@@ -351,7 +372,7 @@ mod tests {
 
     #[test]
     fn roles_are_all_none_or_a_list() {
-        assert_eq!(parse_roles("all").unwrap().len(), 4);
+        assert_eq!(parse_roles("all").unwrap(), Role::ALL);
         assert!(parse_roles("none").unwrap().is_empty());
         assert_eq!(parse_roles("router, http-shim").unwrap(), [Role::Router, Role::HttpShim]);
         assert!(parse_roles("rooter").unwrap_err().to_string().contains("provider-worker"));

@@ -87,6 +87,8 @@ async fn dispatch(
         Command::Targets(targets) => commands::targets::run(targets, output, &settings).await,
         Command::Budgets(limits) => commands::limits::run(limits, true, output, &settings, &env).await,
         Command::Limits(limits) => commands::limits::run(limits, false, output, &settings, &env).await,
+        Command::Ledger(ledger) => commands::ledger::run(ledger, output, &settings).await,
+        Command::Alerts(alerts) => commands::alerts::run(alerts, output, &settings).await,
         Command::Streams => commands::streams::run(output, &settings).await,
         Command::Doctor => commands::doctor::run(output, &settings).await,
         Command::Apply(apply) => commands::apply::run(apply, output, &settings, &env).await,

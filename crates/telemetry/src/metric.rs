@@ -42,6 +42,19 @@ pub const TARGET_LATENCY: &str = "pointsman_target_latency_seconds";
 /// Calls running now, by `target`, over all workers.
 pub const TARGET_IN_FLIGHT: &str = "pointsman_target_in_flight";
 
+/// Events that were booked in the ledger.
+pub const LEDGER_EVENTS: &str = "pointsman_ledger_events_total";
+/// Events that are not in the ledger yet.
+pub const LEDGER_LAG: &str = "pointsman_ledger_lag_events";
+/// Age of the oldest event that is not in the ledger yet.
+pub const LEDGER_LAG_SECONDS: &str = "pointsman_ledger_lag_seconds";
+/// Booking one batch of events, acknowledging included.
+pub const LEDGER_BATCH_SECONDS: &str = "pointsman_ledger_batch_duration_seconds";
+/// Alerts that are raised now, by `rule`, as the process says that judges them.
+pub const ALERTS_FIRING: &str = "pointsman_alerts_firing";
+/// Notices that were handed to channels, by `channel` and `result`: `sent`, `failed` (tried again), `given_up`.
+pub const NOTICES: &str = "pointsman_notices_total";
+
 const SECONDS: &[f64] = &[
     0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
     600.0,
@@ -87,5 +100,11 @@ fn describe() {
     describe_counter!(BREAKER_OPENED, "Circuits that opened, by target and reason.");
     describe_gauge!(TARGET_LATENCY, "Mean time to the first byte lately, by target.");
     describe_gauge!(TARGET_IN_FLIGHT, "Calls running now, by target, over all workers.");
+    describe_counter!(LEDGER_EVENTS, "Events that were booked in the ledger.");
+    describe_gauge!(LEDGER_LAG, "Events that are not in the ledger yet.");
+    describe_gauge!(LEDGER_LAG_SECONDS, "Age of the oldest event that is not in the ledger yet.");
+    describe_histogram!(LEDGER_BATCH_SECONDS, "Booking one batch of events, acknowledging included.");
+    describe_gauge!(ALERTS_FIRING, "Alerts that are raised now, by rule.");
+    describe_counter!(NOTICES, "Notices that were handed to channels, by channel and result.");
     describe_gauge!(STORAGE_USED, "Share of the broker's storage in use, 0 to 1.");
 }

@@ -9,6 +9,7 @@ use super::cluster::{Fault, Part};
 use super::load::{Seen, Sent};
 use crate::harness::mock::Row;
 
+pub mod ledger;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,8 @@ pub struct Books {
     pub left: BTreeMap<String, u64>,
     /// Messages that were put aside.
     pub dead: Vec<String>,
+    /// What the ledger says, if there is one.
+    pub ledger: Option<ledger::Ledger>,
 }
 
 /// Clocks are read at different moments.
@@ -51,6 +54,9 @@ pub fn violations(books: &Books) -> Vec<String> {
     endings(books, &events, &mut wrong);
     plans(books, &events, &mut wrong);
     bill(books, &events, &mut wrong);
+    if let Some(kept) = &books.ledger {
+        ledger::compare(kept, books, &events, &mut wrong);
+    }
     for event in events.values().filter(|e| is_lost(e)) {
         losses(books, event, &mut wrong);
     }
@@ -247,7 +253,7 @@ fn losses(books: &Books, event: &Event, wrong: &mut Vec<String>) {
     let guilty = |fault: &Fault| match fault.part {
         Part::Worker(_) if !fault.paused => (from..=to).contains(&fault.from),
         Part::Worker(_) | Part::Broker => overlaps(fault, from, to, Duration::ZERO),
-        Part::Shim | Part::Router(_) | Part::Admin(_) => false,
+        Part::Shim | Part::Router(_) | Part::Admin(_) | Part::Ledger => false,
     };
     if !books.faults.iter().any(guilty) {
         wrong.push(format!(

@@ -26,6 +26,8 @@ pub enum Part {
     Worker(usize),
     /// One of the processes that answer the admin API.
     Admin(usize),
+    /// The process that keeps the ledger.
+    Ledger,
 }
 
 /// What was done to a process, and when.
@@ -48,6 +50,7 @@ pub struct Cluster {
     routers: Vec<Option<Pointsman>>,
     workers: Vec<Option<Pointsman>>,
     admins: Vec<Option<Pointsman>>,
+    ledger: Option<Pointsman>,
     /// The nats-server.
     pub broker: Broker,
     _provider: Pointsman,
@@ -77,6 +80,7 @@ impl Starter {
             Part::Router(_) => self.role("router"),
             Part::Worker(_) => self.role("provider-worker"),
             Part::Admin(_) => self.role("admin-api"),
+            Part::Ledger => self.role("cost-accounting"),
         };
         Some(start.ready())
     }
@@ -98,7 +102,7 @@ impl Cluster {
         Self::start_with(
             binary,
             dir,
-            &[Part::Shim, Part::Router(0), Part::Router(1), Part::Worker(0), Part::Worker(1)],
+            &[Part::Shim, Part::Router(0), Part::Router(1), Part::Worker(0), Part::Worker(1), Part::Ledger],
         )
     }
 
@@ -119,6 +123,7 @@ impl Cluster {
             routers: vec![None, None],
             workers: vec![None, None],
             admins: vec![None, None],
+            ledger: None,
             broker,
             _provider: provider,
             mock,
@@ -137,6 +142,7 @@ impl Cluster {
             Part::Router(n) => &mut self.routers[n],
             Part::Worker(n) => &mut self.workers[n],
             Part::Admin(n) => &mut self.admins[n],
+            Part::Ledger => &mut self.ledger,
             Part::Broker => panic!("the broker is no role"),
         }
     }
@@ -168,6 +174,7 @@ impl Cluster {
             Part::Router(n) => self.routers[n].as_ref(),
             Part::Worker(n) => self.workers[n].as_ref(),
             Part::Admin(n) => self.admins[n].as_ref(),
+            Part::Ledger => self.ledger.as_ref(),
             Part::Broker => None,
         }
     }

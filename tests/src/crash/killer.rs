@@ -24,11 +24,20 @@ pub const ROUTERS: Victims = Victims::One(&[Part::Router(0), Part::Router(1)]);
 pub const POLICY: Victims = Victims::One(&[Part::Router(0), Part::Router(1), Part::Admin(0), Part::Admin(1)]);
 /// The shim.
 pub const SHIM: Victims = Victims::One(&[Part::Shim]);
+/// The keeper of the ledger.
+pub const LEDGER: Victims = Victims::One(&[Part::Ledger]);
 /// The nats-server.
 pub const BROKER: Victims = Victims::One(&[Part::Broker]);
 
-const ALL: [Part; 6] =
-    [Part::Broker, Part::Shim, Part::Router(0), Part::Router(1), Part::Worker(0), Part::Worker(1)];
+const ALL: [Part; 7] = [
+    Part::Broker,
+    Part::Shim,
+    Part::Router(0),
+    Part::Router(1),
+    Part::Worker(0),
+    Part::Worker(1),
+    Part::Ledger,
+];
 
 /// Decides whom to hit when. The same seed makes the same choices.
 pub struct Killer {

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::{self, stream::Stream};
+use domain::spend::{EntriesQuery, Entry};
 use domain::{Event, Outcome, Record};
 use futures::StreamExt as _;
 use tokio::time::Instant;
 
 use super::check::Books;
-use super::{Cluster, Fault, Sent};
-use crate::harness::Observer;
+use super::check::ledger::Ledger;
+use super::{Cluster, Fault, Part, Sent};
+use crate::harness::{Observer, eventually};
 
 /// Streams that hold work and nothing else.
 pub const WORK: [&str; 4] = [
@@ -58,7 +60,37 @@ pub async fn settle(cluster: &Cluster, sent: Vec<Sent>, prefix: &str) -> Books {
     .await;
     let bill = cluster.mock().bill().await.attempts;
     let rows = bill.into_iter().filter(|row| row.attempt_id.as_deref().is_none_or(of_ours)).collect();
-    Books { sent, events, outcomes, claims, rows, faults, left, dead }
+    let ledger = match cluster.role(Part::Ledger) {
+        Some(_) => Some(ledger(&observer, cluster, of_ours).await),
+        None => None,
+    };
+    Books { sent, events, outcomes, claims, rows, faults, left, dead, ledger }
+}
+
+/// Waits until the ledger has booked everything, and reads it.
+async fn ledger(observer: &Observer, cluster: &Cluster, of_ours: impl Fn(&str) -> bool) -> Ledger {
+    let bus = observer.bus(&cluster.nats()).await;
+    eventually("the ledger has booked all events", PATIENCE, || async {
+        let position = bus.event_position("cost-accounting").await.ok()?;
+        (position.behind == 0).then_some(())
+    })
+    .await;
+    let read = async |requests: bool| {
+        let mut query = EntriesQuery { requests, ..EntriesQuery::default() };
+        let mut entries: Vec<Entry> = Vec::new();
+        loop {
+            let page = eventually("the ledger answers", PATIENCE, || async {
+                bus.ledger_entries(query.clone()).await.ok()
+            })
+            .await;
+            entries.extend(page.entries.into_iter().filter(|entry| of_ours(&entry.request)));
+            query.after = page.next;
+            if query.after.is_none() {
+                return entries;
+            }
+        }
+    };
+    Ledger { attempts: read(false).await, requests: read(true).await }
 }
 
 /// Waits until the work queues are empty; returns what is left in them.

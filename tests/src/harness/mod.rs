@@ -5,6 +5,7 @@ pub mod client;
 mod installed;
 pub mod mock;
 pub mod node;
+pub mod postgres;
 pub mod process;
 pub mod python;
 
@@ -14,6 +15,7 @@ pub use broker::Broker;
 pub use client::{Client, Observer};
 pub use mock::Mock;
 pub use node::Node;
+pub use postgres::Postgres;
 pub use process::{Pointsman, Signal};
 pub use python::Python;
 

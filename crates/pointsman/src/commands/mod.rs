@@ -1,5 +1,6 @@
 //! What one can ask of a running gateway.
 
+pub(crate) mod alerts;
 pub(crate) mod apply;
 pub(crate) mod ask;
 pub(crate) mod audit;
@@ -10,6 +11,7 @@ pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod history;
 pub(crate) mod keys;
+pub(crate) mod ledger;
 pub(crate) mod limits;
 pub(crate) mod lint;
 pub(crate) mod models;

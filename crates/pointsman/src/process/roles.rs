@@ -117,6 +117,16 @@ impl Roles {
                 let options = admin_options(serving);
                 self.tasks.spawn(role::run(ctx, |ctx| admin_api::run(ctx, options)));
             }
+            Role::CostAccounting => {
+                let ctx = self.ctx(cost_accounting::NAME, known, &self.workers);
+                let options = ledger_options(serving);
+                self.tasks.spawn(role::run(ctx, |ctx| cost_accounting::run(ctx, options)));
+            }
+            Role::Alerts => {
+                let ctx = self.ctx(alerts::NAME, known, &self.workers);
+                let options = alerts_options(serving);
+                self.tasks.spawn(role::run(ctx, |ctx| alerts::run(ctx, options)));
+            }
             Role::Router => {
                 let ctx = self.ctx(router::NAME, known, &self.workers);
                 let options = router_options(serving);
@@ -216,6 +226,25 @@ fn admin_options(serving: &Serving) -> admin_api::Options {
         trusted_hosts: settings.http.trusted_custom_hosts.clone(),
         allowed_env: settings.secrets.environment.clone(),
         secret_dir: settings.secrets.dir(),
+    }
+}
+
+fn ledger_options(serving: &Serving) -> cost_accounting::Options {
+    let settings = &serving.settings;
+    cost_accounting::Options {
+        database: settings.ledger.database(&settings.data_dir),
+        batch: settings.ledger.batch,
+    }
+}
+
+fn alerts_options(serving: &Serving) -> alerts::Options {
+    let settings = &serving.settings.alerts;
+    let checked = settings.checked();
+    alerts::Options {
+        every: settings.every,
+        patience: settings.give_up_after,
+        rules: checked.rules,
+        channels: checked.channels,
     }
 }
 

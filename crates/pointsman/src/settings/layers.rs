@@ -274,6 +274,7 @@ const TOP_LEVEL: &[&str] = &[
     "deadlines",
     "work",
     "health",
+    "alerts",
     "providers",
     "models",
     "route",

@@ -2,6 +2,7 @@
 //!
 //! Everything that is wrong is reported at once, with file and line and what to write instead.
 
+mod alerts;
 pub(crate) mod expand;
 mod layers;
 mod problem;
@@ -17,12 +18,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::settings::alerts::{Alerts, Channel, ChannelKind, Rule, Tls};
 pub use crate::settings::problem::{Place, SettingsError, SettingsErrors};
 pub use crate::settings::provider::{Provider, Secret};
 pub(crate) use crate::settings::rules::MOST_MODELS;
 pub use crate::settings::sections::{
-    Auth, Deadlines, Health, Http, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect, Sealing,
-    Secrets, Storage, Work,
+    Auth, Deadlines, Health, Http, Ledger, Limits, Log, LogFormat, Mock, MockEnabled, Nats, OnDisconnect,
+    Sealing, Secrets, Storage, Work,
 };
 pub use crate::settings::units::{ByteSize, SyncInterval};
 pub use providers::models::Entry as Model;
@@ -49,6 +51,10 @@ pub struct Settings {
     pub work: Work,
     /// How failing targets are left alone.
     pub health: Health,
+    /// Where the books are kept.
+    pub ledger: Ledger,
+    /// Who is told of what.
+    pub alerts: Alerts,
     /// Providers by slug.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub providers: BTreeMap<String, Provider>,
@@ -78,6 +84,8 @@ impl Default for Settings {
             deadlines: Deadlines::default(),
             work: Work::default(),
             health: Health::default(),
+            ledger: Ledger::default(),
+            alerts: Alerts::default(),
             providers: BTreeMap::new(),
             models: BTreeMap::new(),
             route: None,

@@ -43,7 +43,9 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
     http(&mut rules, settings);
     nats(&mut rules, settings);
     limits(&mut rules, settings);
+    ledger(&mut rules, settings);
     times(&mut rules, settings);
+    alerts(&mut rules, settings);
     for (slug, entry) in &settings.providers {
         provider(&mut rules, slug, entry);
     }
@@ -104,6 +106,18 @@ fn nats(rules: &mut Rules, settings: &Settings) {
     );
 }
 
+fn ledger(rules: &mut Rules, settings: &Settings) {
+    let url = &settings.ledger.url;
+    let schemes = ["sqlite:", "postgres://", "postgresql://"];
+    rules.check(
+        url.is_empty() || schemes.iter().any(|s| url.strip_prefix(s).is_some_and(|rest| !rest.is_empty())),
+        &["ledger.url"],
+        "`ledger.url` has to be `sqlite:` and a file, as in `sqlite:/var/lib/pointsman/ledger.db`, or a PostgreSQL \
+         database, as in `postgres://user:password@host/database`",
+    );
+    rules.at_least_one(settings.ledger.batch >= 1, "ledger.batch");
+}
+
 fn limits(rules: &mut Rules, settings: &Settings) {
     let limits = &settings.limits;
     rules.check(
@@ -131,6 +145,14 @@ fn limits(rules: &mut Rules, settings: &Settings) {
         let message = format!("`{key}` has to be `1s` or more: the broker counts in seconds");
         rules.check(ttl >= Duration::from_secs(1), &[key], message);
     }
+}
+
+fn alerts(rules: &mut Rules, settings: &Settings) {
+    let alerts = &settings.alerts;
+    rules.some_time(alerts.every, "alerts.every");
+    rules.some_time(alerts.give_up_after, "alerts.give_up_after");
+    let problems = alerts.checked().problems;
+    rules.0.extend(problems.into_iter().map(|(keys, message)| Broken { keys, message }));
 }
 
 fn times(rules: &mut Rules, settings: &Settings) {

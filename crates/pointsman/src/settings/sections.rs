@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -381,6 +381,41 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         Self { shortest_cooldown: domain::breaker::SHORTEST_COOLDOWN }
+    }
+}
+
+/// Where the books are kept.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Ledger {
+    /// The database; empty: a SQLite file in the data directory.
+    #[serde(serialize_with = "url_without_password")]
+    pub url: String,
+    /// Most events that are booked in one transaction.
+    pub batch: usize,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { url: String::new(), batch: 1000 }
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hidden(self, f)
+    }
+}
+
+impl Ledger {
+    /// Where the books are, for a process with this data directory.
+    pub fn database(&self, data_dir: &Path) -> cost_accounting::Database {
+        let file = |path: &Path| cost_accounting::Database::File(path.to_owned());
+        match self.url.strip_prefix("sqlite:") {
+            Some(path) => file(Path::new(path)),
+            None if self.url.is_empty() => file(&data_dir.join("ledger.db")),
+            None => cost_accounting::Database::Url(self.url.clone()),
+        }
     }
 }
 

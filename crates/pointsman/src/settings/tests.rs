@@ -125,7 +125,33 @@ fn every_setting_is_in_the_example() {
         source: Some(String::new()),
         as_of: Some(String::new()),
     };
+    let hook = Channel {
+        kind: Some(ChannelKind::Webhook),
+        url: Some(Secret::default()),
+        secrets: vec![Secret::default()],
+        ..Channel::default()
+    };
+    let oncall = Channel {
+        kind: Some(ChannelKind::PagerDuty),
+        url: Some(Secret::default()),
+        routing_key: Some(Secret::default()),
+        ..Channel::default()
+    };
+    let mail = Channel {
+        kind: Some(ChannelKind::Email),
+        host: Some(String::new()),
+        port: Some(1),
+        tls: Some(Tls::StartTls),
+        username: Some(String::new()),
+        password: Some(Secret::default()),
+        from: Some(String::new()),
+        to: vec![String::new()],
+        ..Channel::default()
+    };
+    let channels = [("hook", hook), ("oncall", oncall), ("mail", mail)];
+    let channels = channels.map(|(name, channel)| (name.to_owned(), channel)).into();
     let all = Settings {
+        alerts: Alerts { channels, rules: Some(Vec::new()), ..Alerts::default() },
         providers: BTreeMap::from([("openai".to_owned(), provider)]),
         models: BTreeMap::from([("openai/gpt-4o".to_owned(), model)]),
         route: Some(serde_json::json!({ "strategy": { "mode": "" } })),
@@ -298,4 +324,5 @@ fn sizes_print_and_read_back() {
     assert_eq!(accepts("http.body_limit = 1_024").http.body_limit.to_string(), "1KiB");
 }
 
+mod alerts;
 mod refused;

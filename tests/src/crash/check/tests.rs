@@ -77,6 +77,7 @@ fn good() -> Books {
         }],
         left: BTreeMap::new(),
         dead: Vec::new(),
+        ledger: None,
     }
 }
 
