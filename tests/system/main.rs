@@ -20,6 +20,7 @@ mod operations;
 mod policies;
 mod portkey;
 mod prices;
+mod quota;
 mod responses;
 mod routing;
 mod secrets;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::breaker::{Observation, Opened, Policy};
 use crate::config::Target;
+use crate::quota::{self, Need};
 use crate::{Fault, Timestamp, Workspace};
 
 /// Whether a target may be called.
@@ -47,6 +48,11 @@ pub struct Standing {
 pub trait Health {
     /// How a target does now.
     fn standing(&self, target: &Target) -> Standing;
+
+    /// From when on the provider's limits leave room for a call. None: now, as far as anybody knows.
+    fn full_until(&self, _target: &Target, _need: &Need<'_>) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// Knows nothing: every target may be called.
@@ -73,6 +79,9 @@ pub struct Watch {
     /// The breaker it is called under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
+    /// The model whose limits the call counts against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// The caller brought the credential or the host: that it is refused or slowed down says nothing to others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub callers_credential: bool,
@@ -104,6 +113,9 @@ pub struct TargetReport {
     /// What came of others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observations: Vec<Observation>,
+    /// What is known of the provider's limits, model by model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<quota::Report>,
 }
 
 /// A wait that a provider asked for. They are ordered by when they were asked for, so that the provider's last word
@@ -224,6 +236,9 @@ pub struct TargetHealth {
     /// When an administrator last reset it.
     #[serde(default)]
     pub reset: Option<Reset>,
+    /// What is left of the provider's limits, model by model, as the router estimates that was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<quota::Shown>,
     /// One for each policy under which it was called.
     pub circuits: Vec<CircuitHealth>,
 }

@@ -26,6 +26,13 @@ pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A time as RFC 3339 writes it, in UTC and to the millisecond.
+pub fn rfc3339(at: Timestamp) -> String {
+    let format = &::time::format_description::well_known::Rfc3339;
+    let time = ::time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000).ok();
+    time.and_then(|time| time.format(format).ok()).unwrap_or_else(|| format!("{} ms", at.0))
+}
+
 /// Why a duration was not understood.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{0}` is not a duration: write a number with a unit, as in `500ms`, `20s`, `5m`, `24h` or `7d`")]

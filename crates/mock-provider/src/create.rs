@@ -16,6 +16,7 @@ use crate::chat::Setting;
 use crate::endpoint::{Asked, Endpoint, Manner, Received};
 use crate::player::{Body, Content, Cut, play};
 use crate::script::{Hang, Malformed, Script, Step};
+use crate::sequence::Standing;
 use crate::server::State;
 use crate::text::hash;
 use crate::value::{MAX_SIZE, RetryAfter};
@@ -39,6 +40,8 @@ struct Answer {
     content_type: HeaderValue,
     retry_after: Option<RetryAfter>,
     error_header: Option<(&'static str, String)>,
+    /// Where the call stands before a wall.
+    standing: Option<Standing>,
     content: Content,
     input_tokens: u64,
     /// Generated before the first byte; the chunks of a stream are counted as they leave.
@@ -124,8 +127,11 @@ impl Plan {
             Err(err) => return refused(step.log, &err),
         };
         let limited = step.rate.and_then(|rate| state.sequences.limited(model, rate, Instant::now()));
+        let standing = step.wall.map(|wall| state.sequences.before_wall(model, wall, Instant::now()));
+        let limited = limited.or(standing.filter(|s| s.refused).map(|s| s.reset));
         let setting = Setting { model, base: script.base, step: &step, id };
         let answer = Answer::decide(asked, setting, manner, limited.map(RetryAfter::Exact));
+        let answer = Answer { standing, ..answer };
         Self { id, model: model.to_owned(), step, answer }
     }
 
@@ -143,8 +149,7 @@ impl Answer {
     ) -> Self {
         let Setting { step, id, .. } = setting;
         if limited.is_some() {
-            let err =
-                ApiError::new(429, "rate_limit_exceeded", "more calls than `rate` in the model name allows");
+            let err = ApiError::new(429, "rate_limit_exceeded", "more calls than the model name allows");
             return Self::error(manner, &waiting(err, limited), id).after(limited).scripted(step);
         }
         if !step.status.is_success() {
@@ -167,6 +172,7 @@ impl Answer {
             content_type: made.content_type,
             retry_after: None,
             error_header: None,
+            standing: None,
             content: made.content,
             input_tokens: asked.input_tokens,
             output_tokens: made.output_tokens,
@@ -180,6 +186,7 @@ impl Answer {
             content_type: JSON,
             retry_after: None,
             error_header: manner.error_header(err),
+            standing: None,
             content: Content::Whole(manner.error(err, id).into()),
             input_tokens: 0,
             output_tokens: 0,
@@ -210,7 +217,8 @@ impl Answer {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, self.content_type);
-        for (name, value) in manner.headers(id).into_iter().chain(self.error_header) {
+        let told = self.standing.map_or_else(Vec::new, told);
+        for (name, value) in manner.headers(id).into_iter().chain(self.error_header).chain(told) {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 headers.insert(HeaderName::from_static(name), value);
             }
@@ -228,6 +236,15 @@ impl Answer {
         }
         response
     }
+}
+
+/// The headers that tell of a wall, as OpenAI writes them.
+fn told(standing: Standing) -> Vec<(&'static str, String)> {
+    vec![
+        ("x-ratelimit-limit-requests", standing.limit.to_string()),
+        ("x-ratelimit-remaining-requests", standing.remaining.to_string()),
+        ("x-ratelimit-reset-requests", format!("{}ms", standing.reset.as_nanos().div_ceil(1_000_000))),
+    ]
 }
 
 /// Some dialects say the wait in the error, too.

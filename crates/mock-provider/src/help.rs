@@ -32,6 +32,9 @@ FAILING
   retry-after=2       with such an error, send `retry-after: 2`; `500ms` adds `retry-after-ms: 500`
   rate=10/s           429 with a wait above 10 calls a second (or `100/m`) for this very model name;
                       a whole period's calls may come at once
+  wall=10/2s          at most 10 calls of this very model name in a window of 2 s, which the first one
+                      opens; answers tell in `x-ratelimit-limit-requests`, `-remaining-requests` and
+                      `-reset-requests`; beyond it 429 with the wait
   error-body          status 200, but the body (or the only event of a stream) is an error object
   error-after=2       an error of the dialect's own form after so many content chunks of a stream
   malformed=json      JSON cut short; in a stream the first content event is
@@ -85,6 +88,7 @@ EXAMPLES
   mock?abort=300&chunks=20                 a stream that breaks in the middle
   mock?delay=1s,0ms&log                    slow once; what happened is at /log
   mock?rate=5/s                            a provider with a limit
+  mock?wall=5/10s                          one that tells how much is left
 
 ANSWERS
   The text is the model's name and `heard:`, then the words of the last user message (of each

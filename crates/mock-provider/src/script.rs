@@ -7,7 +7,7 @@ use domain::ApiError;
 use http::{HeaderValue, StatusCode};
 
 use crate::endpoint::decoded;
-use crate::value::{self, Rate, RetryAfter};
+use crate::value::{self, Rate, RetryAfter, Wall};
 
 /// A parsed model name. Every value has been tried, so that a mistake shows on the first call.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Step {
     pub(crate) content_type: Option<HeaderValue>,
     pub(crate) error_body: bool,
     pub(crate) rate: Option<Rate>,
+    /// A limit that is told of in headers.
+    pub(crate) wall: Option<Wall>,
     pub(crate) dimensions: Option<usize>,
     /// How many tools are called.
     pub(crate) tools: Option<usize>,
@@ -84,6 +86,7 @@ pub(crate) const PARAMS: &[Param] = &[
         set: |s, v| put(&mut s.retry_after, value::retry_after(v).map(Some)),
     },
     Param { name: "rate", accepts: "10/s or 100/m", set: |s, v| put(&mut s.rate, value::rate(v).map(Some)) },
+    Param { name: "wall", accepts: "10/2s", set: |s, v| put(&mut s.wall, value::wall(v).map(Some)) },
     Param { name: "delay", accepts: "200ms or 2s", set: |s, v| put(&mut s.delay, value::duration(v)) },
     Param { name: "gap", accepts: "10ms or 2s", set: |s, v| put(&mut s.gap, value::duration(v)) },
     Param { name: "drip", accepts: "5ms, or no", set: |s, v| put(&mut s.drip, or_no(v, value::duration)) },
@@ -177,6 +180,7 @@ impl Default for Step {
             content_type: None,
             error_body: false,
             rate: None,
+            wall: None,
             dimensions: None,
             tools: None,
             thinking: None,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use crate::value::Rate;
+use crate::value::{Rate, Wall};
 
 /// Requests and models that are remembered; the least recently seen are forgotten first.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).expect("not zero");
@@ -20,11 +20,29 @@ pub(crate) struct Sequences {
     positions: Mutex<LruCache<Walk, usize>>,
     /// When the next call would be exactly on the rate.
     due: Mutex<LruCache<Box<str>, Instant>>,
+    /// When the window began, and the calls that came since.
+    windows: Mutex<LruCache<Box<str>, (Instant, u32)>>,
+}
+
+/// Where a call stands before its wall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) limit: u32,
+    /// Calls that the window still has.
+    pub(crate) remaining: u32,
+    /// Until the window ends.
+    pub(crate) reset: Duration,
+    /// There was no room for this call.
+    pub(crate) refused: bool,
 }
 
 impl Default for Sequences {
     fn default() -> Self {
-        Self { positions: Mutex::new(LruCache::new(REMEMBERED)), due: Mutex::new(LruCache::new(REMEMBERED)) }
+        Self {
+            positions: Mutex::new(LruCache::new(REMEMBERED)),
+            due: Mutex::new(LruCache::new(REMEMBERED)),
+            windows: Mutex::new(LruCache::new(REMEMBERED)),
+        }
     }
 }
 
@@ -50,6 +68,19 @@ impl Sequences {
             *due = (*due).max(now) + interval;
         }
         (!wait.is_zero()).then_some(wait)
+    }
+
+    /// Counts a call in its window; those that are refused do not count.
+    pub(crate) fn before_wall(&self, model: &str, wall: Wall, now: Instant) -> Standing {
+        let mut windows = self.windows.lock();
+        let (begun, calls) = windows.get_or_insert_mut(model.into(), || (now, 0));
+        if now.duration_since(*begun) >= wall.window {
+            (*begun, *calls) = (now, 0);
+        }
+        let refused = *calls >= wall.calls;
+        *calls += u32::from(!refused);
+        let reset = wall.window.saturating_sub(now.duration_since(*begun));
+        Standing { limit: wall.calls, remaining: wall.calls - *calls, reset, refused }
     }
 }
 
@@ -78,6 +109,22 @@ mod tests {
         assert_eq!(walk("m", &[None, None, Some("c.1")]), [0, 1, 0]);
         assert_eq!(walk("other", &[Some("a.10"), None]), [0, 0]);
         assert_eq!(walk("m", &[Some("a.b"), Some("a.b"), Some("a")]), [0, 1, 3]);
+    }
+
+    #[test]
+    fn a_wall_lets_so_many_calls_of_a_window_pass_and_tells() {
+        let sequences = Sequences::default();
+        let wall = Wall { calls: 2, window: Duration::from_secs(1) };
+        let start = Instant::now();
+        let at = |ms| {
+            let standing = sequences.before_wall("m", wall, start + Duration::from_millis(ms));
+            (standing.remaining, standing.reset.as_millis(), standing.refused)
+        };
+        let seen = [at(0), at(400), at(500), at(1000), at(2500)];
+        assert_eq!(
+            seen,
+            [(1, 1000, false), (0, 600, false), (0, 500, true), (1, 1000, false), (1, 1000, false)]
+        );
     }
 
     #[test]

@@ -12,6 +12,13 @@ pub(crate) struct Rate {
     pub(crate) per: Duration,
 }
 
+/// Calls per window, as in `10/2s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wall {
+    pub(crate) calls: u32,
+    pub(crate) window: Duration,
+}
+
 /// How long a refused caller is told to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RetryAfter {
@@ -76,6 +83,14 @@ pub(crate) fn rate(text: &str) -> Option<Rate> {
     Some(Rate { calls, per })
 }
 
+/// Reads `10/2s`.
+pub(crate) fn wall(text: &str) -> Option<Wall> {
+    let (calls, window) = text.split_once('/')?;
+    let calls = unsigned(calls)?.try_into().ok().filter(|calls| (1..=1_000_000).contains(calls))?;
+    let window = duration(window).filter(|window| !window.is_zero())?;
+    Some(Wall { calls, window })
+}
+
 /// Reads `2` (seconds) or a duration.
 pub(crate) fn retry_after(text: &str) -> Option<RetryAfter> {
     unsigned(text).map(RetryAfter::Seconds).or_else(|| duration(text).map(RetryAfter::Exact))
@@ -130,6 +145,14 @@ mod tests {
         assert_eq!(rate("3/m"), Some(Rate { calls: 3, per: Duration::from_secs(60) }));
         for bad in ["", "10", "0/s", "10/h", "/s", "-1/s", "+1/s"] {
             assert_eq!(rate(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn walls_are_calls_per_window() {
+        assert_eq!(wall("10/2s"), Some(Wall { calls: 10, window: Duration::from_secs(2) }));
+        for bad in ["", "10", "0/2s", "10/s", "10/0s", "/2s"] {
+            assert_eq!(wall(bad), None, "{bad}");
         }
     }
 

@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 use domain::config::Unsupported;
 use domain::headers::{DROPPED_PARAMS, PROVIDER_REQUEST_ID};
 use domain::model::Models as _;
-use domain::{ApiError, ErrorClass, Operation};
+use domain::quota::{Quota, Said};
+use domain::{ApiError, ErrorClass, Operation, Timestamp};
 use providers::exchange::{Exchange, Outgoing};
 use providers::openai::{self, Told};
 use providers::{models, quota, refusal, responses};
@@ -80,12 +81,30 @@ impl Worker {
             }
         };
         let header = |name: &str| response.headers().get(name)?.to_str().ok();
-        let quota = quota::read(header, self.ctx.clock().now());
+        let now = self.ctx.clock().now();
+        let quota = quota::read(header, now);
+        self.heard(task, &response, quota, now);
         let mut made = self.read(&exchange, &asked, task, response, forward, begun).await;
         made.first_byte = made.first_byte.or(Some(begun.elapsed()));
         made.dropped = asked.dropped;
         made.quota = quota;
         made
+    }
+
+    /// Tells routers what the head of an answer says of the provider's limits.
+    fn heard(&self, task: &Task, response: &reqwest::Response, quota: Option<Quota>, now: Timestamp) {
+        let asked = retry_after_ms(response.headers()).filter(|_| response.status().as_u16() == 429);
+        if quota.is_none() && asked.is_none() {
+            return;
+        }
+        let said = Said {
+            started_at: task.started_at,
+            decided_at: task.call.decided_at,
+            at: now,
+            quota: quota.unwrap_or_default(),
+            shut_until: asked.map(|ms| now.plus(Duration::from_millis(ms))),
+        };
+        self.observer.said(task.call.watch.as_ref(), &said);
     }
 
     async fn prepare(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use domain::Attempt;
 use domain::breaker::Observation;
 use domain::health::{Report, TargetReport, Watch};
+use domain::quota::{self, Said};
 use parking_lot::Mutex;
 use role::Ctx;
 use tokio::sync::Notify;
@@ -28,8 +29,21 @@ pub(crate) struct Observer {
 struct Seen {
     in_flight: u32,
     observations: Vec<Observation>,
+    /// What the provider has said of its limits.
+    limits: Vec<quota::Report>,
     /// Something has happened since the last report.
     news: bool,
+}
+
+impl Seen {
+    fn limits_of(&mut self, watch: &Watch) -> &mut quota::Report {
+        let known = self.limits.iter().position(|limits| limits.model == watch.model);
+        let place = known.unwrap_or_else(|| {
+            self.limits.push(quota::Report { model: watch.model.clone(), ..quota::Report::default() });
+            self.limits.len() - 1
+        });
+        &mut self.limits[place]
+    }
 }
 
 impl Observer {
@@ -68,6 +82,16 @@ impl Observer {
         });
     }
 
+    /// Notes what the head of an answer says of the provider's limits. Of a caller's own credential nothing is kept:
+    /// its limits are not ours.
+    pub(crate) fn said(&self, watch: Option<&Watch>, said: &Said) {
+        let Some(watch) = watch.filter(|watch| !watch.callers_credential) else { return };
+        self.change(&watch.target, |seen| {
+            let limits = seen.limits_of(watch);
+            limits.said = limits.said.max(Some(*said));
+        });
+    }
+
     /// What there is to tell, and forgets it. `alive`: also the targets where nothing has happened but calls run.
     fn take(&self, alive: bool) -> Option<Report> {
         let mut targets = Vec::new();
@@ -77,6 +101,7 @@ impl Observer {
                     target: target.clone(),
                     in_flight: Some(seen.in_flight),
                     observations: std::mem::take(&mut seen.observations),
+                    limits: std::mem::take(&mut seen.limits),
                 });
                 seen.news = false;
             }
@@ -116,6 +141,10 @@ impl Calling {
         let observation = Observation::of(attempt, watch);
         let urgent = observation.fault.is_some() || observation.probe;
         observer.add(&watch.target, observation);
+        let counted = attempt.usage.filter(|_| attempt.quota.is_some() && !watch.callers_credential);
+        if let Some(usage) = counted {
+            observer.change(&watch.target, |seen| seen.limits_of(watch).output = Some(usage.output));
+        }
         drop(self);
         if urgent {
             observer.tell(bus, false).await;
@@ -141,6 +170,7 @@ mod tests {
         Watch {
             target: "default/openai".to_owned(),
             policy: None,
+            model: Some("m".to_owned()),
             callers_credential: false,
             callers_timeout: false,
             probe: false,
@@ -154,6 +184,27 @@ mod tests {
             first_byte_ms: Some(u64::from(status)),
             ..Attempt::new(1, "config", "openai", Timestamp(1), Timestamp(2))
         }
+    }
+
+    #[test]
+    fn the_newest_word_on_limits_is_told_once_and_a_callers_own_never() {
+        let observer = Observer::new("w1");
+        let said = |at| Said {
+            started_at: Timestamp(at),
+            decided_at: Timestamp(at),
+            at: Timestamp(9),
+            quota: quota::Quota::default(),
+            shut_until: None,
+        };
+        for at in [2, 3, 1] {
+            observer.said(Some(&watch()), &said(at));
+        }
+        let theirs = Watch { callers_credential: true, target: "default/theirs".to_owned(), ..watch() };
+        observer.said(Some(&theirs), &said(4));
+        let told = observer.take(false).unwrap().targets;
+        assert_eq!(told.len(), 1);
+        assert_eq!((told[0].limits[0].model.as_deref(), told[0].limits[0].said), (Some("m"), Some(said(3))));
+        assert_eq!(observer.take(false), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use domain::config::Target;
 use domain::envelope::FailedAnswer;
 use domain::health::{Watch, target_key};
 use domain::next::{self, Decision, View};
+use domain::quota::Need;
 use domain::{
     ApiError, Attempt, BodyRef, Call, Config, ConfigSource, Envelope, ErrorClass, Event, Next, Outcome,
     Refusal, Timestamp, outcome,
@@ -81,7 +82,7 @@ pub(crate) enum Step {
 
 impl Router {
     pub(crate) fn new(ctx: Ctx, options: Options) -> Self {
-        let health = Book::new(ctx.clone());
+        let health = Book::new(ctx.clone(), options.provider_limits);
         let limits = Keeper::new(ctx.clone());
         Self { ctx, options, configs: Configs::new(), health, limits, targets: Mutex::default() }
     }
@@ -127,20 +128,26 @@ impl Router {
                 health: &health,
                 models: &Reachable::new(&registry),
             };
-            let decision = next::next(config, &gathered.facts(&envelope), &envelope.attempts, &view);
+            let facts = gathered.facts(&envelope);
+            let decision = next::next(config, &facts, &envelope.attempts, &view);
             note(&decision, &envelope);
             let why = told(&decision);
             match decision.next {
                 Next::Call { target, after } if after < AT_ONCE => {
-                    let Some(watch) = self.permitted(&envelope, &target, now).await else {
+                    let need = Need::of(&target, &facts);
+                    let Some(watch) = self.permitted(&envelope, &target, need.model, now).await else {
                         denied.insert(target_key(&envelope.workspace, &resolve::queue(&target)));
                         continue;
                     };
+                    let counted = self.health.count(&watch, &need, now);
                     let chosen = Choice { target: &target, why: &why, watch: &watch };
                     let called = match self.tell(&envelope, &target, &mut unreported).await {
                         Ok(()) => self.call(&mut envelope, config, &chosen, body, &failed, now).await,
                         Err(err) => Err(err),
                     };
+                    if called.is_err() {
+                        self.health.take_back(&watch, counted);
+                    }
                     if watch.probe && called.is_err() {
                         self.health.give_up_probe(&watch.target);
                     }

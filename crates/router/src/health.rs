@@ -13,6 +13,7 @@ use domain::config::Target;
 use domain::health::{
     Availability, Health, Record, Report, Standing, TargetHealth, TargetReport, Watch, target_key,
 };
+use domain::quota::{Need, Sent};
 use domain::{Attempt, Timestamp, Workspace};
 use parking_lot::Mutex;
 use providers::resolve;
@@ -20,6 +21,9 @@ use role::Ctx;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+use crate::quota::Limits;
+use crate::target::callers_credential;
 
 /// A process that was not heard of for this long has no calls running.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -36,6 +40,9 @@ const DENIED: Duration = Duration::from_secs(1);
 /// Longest time that one request may take to try a half-open target before another one may.
 const LONGEST_PROBE: Duration = Duration::from_secs(300);
 
+/// Shortest time between two words to other routers about calls that were sent.
+const TELL_EVERY: Duration = Duration::from_millis(20);
+
 /// How often figures are brought up to date.
 const MEASURE: Duration = Duration::from_secs(1);
 
@@ -50,6 +57,10 @@ pub(crate) struct Book {
     to_share: Mutex<(BTreeSet<String>, Vec<Probe>)>,
     news: Notify,
     probes: Mutex<HashMap<String, Probe>>,
+    /// Whether what providers say is left of their limits is heeded.
+    provider_limits: bool,
+    /// Calls were sent that other routers have to know of.
+    sent: Notify,
 }
 
 #[derive(Default)]
@@ -57,6 +68,8 @@ struct Entry {
     tally: Tally,
     /// Calls running by process, and when it said so.
     in_flight: HashMap<String, (u32, Timestamp)>,
+    /// What is left of the provider's limits.
+    limits: Limits,
     /// Somebody else is trying it.
     denied_until: Timestamp,
     /// Which credential of its virtual key it was last known to be called with.
@@ -110,12 +123,22 @@ impl Health for Known<'_> {
             in_flight: entry.in_flight(self.now),
         }
     }
+
+    fn full_until(&self, target: &Target, need: &Need<'_>) -> Option<Timestamp> {
+        if !self.book.provider_limits || callers_credential(target) {
+            return None;
+        }
+        let key = target_key(self.workspace, &resolve::queue(target));
+        self.book.entries.lock().get(&key)?.limits.full_until(need, self.now)
+    }
 }
 
 impl Book {
-    pub(crate) fn new(ctx: Ctx) -> Arc<Self> {
+    pub(crate) fn new(ctx: Ctx, provider_limits: bool) -> Arc<Self> {
         Arc::new(Self {
             ctx,
+            provider_limits,
+            sent: Notify::new(),
             entries: Mutex::default(),
             to_share: Mutex::default(),
             news: Notify::new(),
@@ -134,6 +157,7 @@ impl Book {
         let answer = ctx.bus().clone().answer_health(move || telling.show());
         ctx.helper("answer about the targets' health", answer);
         ctx.helper("share the targets' health", Arc::clone(self).share());
+        ctx.helper("tell what is sent to targets with limits", Arc::clone(self).tell_sent());
         ctx.helper("measure the targets' health", Arc::clone(self).measure());
         ctx.helper("follow the providers' credentials", Arc::clone(self).follow_credentials());
         ctx.helper("follow the virtual keys' credentials", Arc::clone(self).follow_virtual_keys());
@@ -195,9 +219,57 @@ impl Book {
             target: watch.target.clone(),
             in_flight: None,
             observations: vec![Observation::of(attempt, watch)],
+            limits: Vec::new(),
         };
         let from = self.ctx.bus().options().name.clone();
         self.ctx.bus().send_health(&Report { from, targets: vec![seen] }).await;
+    }
+
+    /// Counts a call that is being sent against the provider's limits, at once, before the next decision is made.
+    pub(crate) fn count(&self, watch: &Watch, need: &Need<'_>, now: Timestamp) -> Option<Sent> {
+        if !self.provider_limits || watch.callers_credential {
+            return None;
+        }
+        let mut entries = self.entries.lock();
+        if !entries.contains_key(&watch.target) {
+            if entries.len() >= MOST_TARGETS {
+                return None;
+            }
+            entries.insert(watch.target.clone(), Entry::default());
+        }
+        let (call, told) = entries.get_mut(&watch.target)?.limits.send(need, now)?;
+        if told {
+            self.sent.notify_one();
+        }
+        Some(call)
+    }
+
+    /// A call that was counted was not sent.
+    pub(crate) fn take_back(&self, watch: &Watch, call: Option<Sent>) {
+        let Some(call) = call else { return };
+        if let Some(entry) = self.entries.lock().get_mut(&watch.target) {
+            entry.limits.take_back(watch.model.as_deref(), &call);
+        }
+    }
+
+    /// Tells other routers which calls were sent to targets with limits.
+    async fn tell_sent(self: Arc<Self>) {
+        loop {
+            self.sent.notified().await;
+            let mut targets = Vec::new();
+            for (target, entry) in self.entries.lock().iter_mut() {
+                let limits = entry.limits.take_untold();
+                if !limits.is_empty() {
+                    let target = target.clone();
+                    targets.push(TargetReport { target, in_flight: None, observations: Vec::new(), limits });
+                }
+            }
+            if !targets.is_empty() {
+                let from = self.ctx.bus().options().name.clone();
+                self.ctx.bus().send_health(&Report { from, targets }).await;
+            }
+            tokio::time::sleep(TELL_EVERY).await;
+        }
     }
 
     fn hear(&self, heard: Heard) {
@@ -213,11 +285,20 @@ impl Book {
                             entry.in_flight.insert(report.from.clone(), (calls, now));
                         }
                         entry.tally.observe(&seen.observations);
+                        if self.provider_limits {
+                            let own = report.from == self.ctx.bus().options().name;
+                            entry.limits.hear(&seen.limits, own, now);
+                        }
                     });
                 }
             }
             Heard::Record { target, record } => {
-                self.change(&target, false, |entry| entry.tally.adopt(&record));
+                self.change(&target, false, |entry| {
+                    if record.reset > entry.tally.record().reset {
+                        entry.limits = Limits::default();
+                    }
+                    entry.tally.adopt(&record);
+                });
             }
         }
     }
@@ -283,7 +364,10 @@ impl Book {
     pub(crate) fn show(&self) -> Vec<TargetHealth> {
         let now = self.ctx.clock().now();
         let entries = self.entries.lock();
-        let shown = entries.iter().map(|(target, entry)| entry.tally.show(target, now, entry.in_flight(now)));
+        let shown = entries.iter().map(|(target, entry)| TargetHealth {
+            limits: entry.limits.show(now),
+            ..entry.tally.show(target, now, entry.in_flight(now))
+        });
         let mut shown: Vec<TargetHealth> = shown.collect();
         shown.sort_by(|a, b| a.target.cmp(&b.target));
         shown
@@ -316,8 +400,9 @@ impl Book {
             let now = self.ctx.clock().now();
             self.entries.lock().retain(|_, entry| {
                 entry.in_flight.retain(|_, (_, at)| now.since(*at) < SILENCE);
+                entry.limits.forget(now);
                 let idle = entry.in_flight.is_empty() && now.since(entry.tally.heard_at()) > IDLE;
-                !idle || entry.tally.matters(now)
+                !idle || entry.tally.matters(now) || !entry.limits.is_empty()
             });
             for health in self.show().into_iter().filter(|health| self.is_configured(&health.target)) {
                 gauge(&health);
@@ -352,6 +437,7 @@ impl Book {
                     let at = self.ctx.clock().now();
                     self.change(&target, true, |entry| {
                         entry.secret = now;
+                        entry.limits = Limits::default();
                         entry.tally.credential_changed(at);
                     });
                 }
@@ -373,6 +459,7 @@ impl Book {
         let same = |target: &&String| target.split_once('/').is_some_and(|(_, name)| name == queue);
         for target in targets.iter().filter(same) {
             self.change(target, true, |entry| {
+                entry.limits = Limits::default();
                 entry.tally.credential_changed(now);
             });
         }
@@ -380,7 +467,7 @@ impl Book {
 }
 
 fn gauge(health: &TargetHealth) {
-    use telemetry::metric::{BREAKER_STATE, TARGET_IN_FLIGHT, TARGET_LATENCY};
+    use telemetry::metric::{BREAKER_STATE, REQUESTS_LEFT, TARGET_IN_FLIGHT, TARGET_LATENCY, TOKENS_LEFT};
     let target = || health.target.clone();
     let state = match health.state {
         Availability::Closed => 0.0,
@@ -391,5 +478,11 @@ fn gauge(health: &TargetHealth) {
     metrics::gauge!(TARGET_IN_FLIGHT, "target" => target()).set(f64::from(health.in_flight.unwrap_or(0)));
     if let Some(ms) = health.latency_ms {
         metrics::gauge!(TARGET_LATENCY, "target" => target()).set(ms / 1000.0);
+    }
+    if let Some(requests) = health.limits.iter().filter_map(|limits| limits.requests).min() {
+        metrics::gauge!(REQUESTS_LEFT, "target" => target()).set(requests as f64);
+    }
+    if let Some(tokens) = health.limits.iter().filter_map(|limits| limits.tokens).min() {
+        metrics::gauge!(TOKENS_LEFT, "target" => target()).set(tokens as f64);
     }
 }

@@ -12,6 +12,7 @@ mod health;
 mod identify;
 mod limited;
 mod limits;
+mod quota;
 mod sweep;
 mod target;
 
@@ -49,6 +50,8 @@ pub struct Options {
     pub access: Access,
     /// Shortest cooldown that a config's breaker may have.
     pub shortest_cooldown: Duration,
+    /// What providers say is left of their limits is heeded.
+    pub provider_limits: bool,
     /// What models are taken to cost whose price is not known. None: a budget in money refuses them.
     pub ceiling_price: Option<Price>,
     /// Answers say what they cost, where no API key says whether they do.

@@ -15,12 +15,14 @@ impl Router {
         &self,
         envelope: &Envelope,
         target: &Target,
+        model: Option<&str>,
         now: Timestamp,
     ) -> Option<Watch> {
         let mut watch = Watch {
             target: target_key(&envelope.workspace, &resolve::queue(target)),
             policy: target.breaker.clone(),
-            callers_credential: target.api_key.is_some() || target.custom_host.is_some(),
+            model: model.map(str::to_owned),
+            callers_credential: callers_credential(target),
             callers_timeout: envelope.routing.request_timeout.is_some(),
             probe: false,
         };
@@ -86,6 +88,11 @@ impl Router {
     pub(crate) fn forget_target(&self, queue: &str) {
         self.targets.lock().remove(queue);
     }
+}
+
+/// Whether the caller brought the credential or the host of a target.
+pub(crate) fn callers_credential(target: &Target) -> bool {
+    target.api_key.is_some() || target.custom_host.is_some()
 }
 
 /// What is taken out of the body for a target.

@@ -41,6 +41,10 @@ pub const BREAKER_OPENED: &str = "pointsman_breaker_opened_total";
 pub const TARGET_LATENCY: &str = "pointsman_target_latency_seconds";
 /// Calls running now, by `target`, over all workers.
 pub const TARGET_IN_FLIGHT: &str = "pointsman_target_in_flight";
+/// Requests that a provider's limits are estimated to leave now, by `target`: of its models the one with the least.
+pub const REQUESTS_LEFT: &str = "pointsman_target_requests_left";
+/// Tokens that a provider's limits are estimated to leave now, by `target`: of its models the one with the least.
+pub const TOKENS_LEFT: &str = "pointsman_target_tokens_left";
 
 /// Events that were booked in the ledger.
 pub const LEDGER_EVENTS: &str = "pointsman_ledger_events_total";
@@ -104,6 +108,11 @@ fn describe() {
     describe_counter!(BREAKER_OPENED, "Circuits that opened, by target and reason.");
     describe_gauge!(TARGET_LATENCY, "Mean time to the first byte lately, by target.");
     describe_gauge!(TARGET_IN_FLIGHT, "Calls running now, by target, over all workers.");
+    describe_gauge!(
+        REQUESTS_LEFT,
+        "Requests that a provider's limits are estimated to leave now, by target."
+    );
+    describe_gauge!(TOKENS_LEFT, "Tokens that a provider's limits are estimated to leave now, by target.");
     describe_counter!(LEDGER_EVENTS, "Events that were booked in the ledger.");
     describe_gauge!(LEDGER_LAG, "Events that are not in the ledger yet.");
     describe_gauge!(LEDGER_LAG_SECONDS, "Age of the oldest event that is not in the ledger yet.");

@@ -204,6 +204,7 @@ impl Tally {
             latency_ms: self.latency_ms(),
             in_flight,
             reset: self.reset.clone(),
+            limits: Vec::new(),
             circuits,
         };
         if let Some(cooling) =

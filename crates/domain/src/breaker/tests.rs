@@ -195,6 +195,7 @@ fn what_the_caller_brought_along_is_the_callers_fault() {
     };
     let watch = Watch {
         target: "default/p".to_owned(),
+        model: None,
         policy: Some(policy(1)),
         callers_credential: true,
         callers_timeout: true,

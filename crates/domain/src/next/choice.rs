@@ -6,9 +6,11 @@ use std::cmp::Ordering;
 use sha2::{Digest, Sha256};
 
 use super::{Reason, View, models};
+use crate::Timestamp;
 use crate::config::{Condition, Group, Node, Sticky, Strategy, Target};
 use crate::facts::RequestFacts;
 use crate::health::Availability;
+use crate::quota::Need;
 
 /// The target of a group for a request, and why. Err: the group has none for it.
 pub(super) fn child<'a>(
@@ -22,11 +24,11 @@ pub(super) fn child<'a>(
             return conditional(group, conditions, *default, facts, why);
         }
         Strategy::Single | Strategy::Fallback { .. } => {
-            closed(group, group.targets.iter().collect(), view, why).first().copied()
+            closed(group, group.targets.iter().collect(), facts, view, why).first().copied()
         }
         Strategy::LoadBalance { sticky } => {
             let positive = group.targets.iter().filter(|n| n.weight() > 0.0).collect();
-            let nodes = closed(group, positive, view, why);
+            let nodes = closed(group, positive, facts, view, why);
             match sticky.as_ref().and_then(|sticky| identity(sticky, facts, view)) {
                 Some(identity) => {
                     let best = nodes.into_iter().max_by(|a, b| {
@@ -39,7 +41,7 @@ pub(super) fn child<'a>(
             }
         }
         Strategy::LeastLatency | Strategy::LeastBusy | Strategy::LeastCost => {
-            let nodes = closed(group, group.targets.iter().collect(), view, why);
+            let nodes = closed(group, group.targets.iter().collect(), facts, view, why);
             least(&group.strategy, nodes, facts, view, why)
         }
     };
@@ -73,28 +75,66 @@ fn conditional<'a>(
     index.and_then(|i| group.targets.get(i)).ok_or(NoChild::NoMatch)
 }
 
-/// The nodes that are not to be passed over; all of them if all would be.
+/// Why a node is passed over; the lesser is the better to call all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Over {
+    /// The provider's limits leave no room before then.
+    Full(Timestamp),
+    /// Its breaker is open.
+    Open,
+}
+
+impl Over {
+    pub(super) fn reason<'a>(self, target: &str) -> Reason<'a> {
+        let target = target.to_owned();
+        match self {
+            Self::Full(until) => Reason::NoRoom { target, until },
+            Self::Open => Reason::BreakerOpen { target },
+        }
+    }
+}
+
+/// The nodes that are not to be passed over. If all would be: those where there is room first; all of them if every
+/// breaker is open.
 fn closed<'a>(
     group: &'a Group,
     nodes: Vec<&'a Node>,
+    facts: &RequestFacts<'_>,
     view: &View<'_>,
     why: &mut Vec<Reason<'a>>,
 ) -> Vec<&'a Node> {
-    let (open, rest): (Vec<&Node>, Vec<&Node>) = nodes.iter().copied().partition(|n| is_open(n, view));
-    if rest.is_empty() && !open.is_empty() {
+    let judged: Vec<(&Node, Option<Over>)> = nodes.iter().map(|n| (*n, over(n, facts, view))).collect();
+    let least = judged.iter().map(|(_, over)| *over).min().flatten();
+    if least == Some(Over::Open) {
         why.push(Reason::BreakerBypassed { group: &group.path });
         return nodes;
     }
-    why.extend(open.into_iter().map(|n| Reason::BreakerOpen { target: n.path().to_owned() }));
-    rest
+    let (rest, passed): (Vec<_>, Vec<_>) = judged.into_iter().partition(|(_, over)| *over == least);
+    why.extend(passed.into_iter().filter_map(|(n, over)| Some(over?.reason(n.path()))));
+    rest.into_iter().map(|(node, _)| node).collect()
 }
 
-/// Whether a node is to be passed over: a target whose breaker is open, a group of which nothing else is left.
-pub(super) fn is_open(node: &Node, view: &View<'_>) -> bool {
+/// Whether a node is to be passed over, and why: a target whose breaker is open or whose provider has no room, a group
+/// of which nothing else is left.
+pub(super) fn over(node: &Node, facts: &RequestFacts<'_>, view: &View<'_>) -> Option<Over> {
     match node {
-        Node::Target(target) => is_at(target, view, Availability::Open),
-        Node::Group(group) => group.targets.iter().all(|n| is_open(n, view)),
+        Node::Target(target) if is_at(target, view, Availability::Open) => Some(Over::Open),
+        Node::Target(target) => full_until(target, facts, view).map(Over::Full),
+        Node::Group(group) => {
+            let children = group.targets.iter().map(|n| over(n, facts, view));
+            children.min().unwrap_or(Some(Over::Open))
+        }
     }
+}
+
+/// From when on a target's provider has room for the request. None: now. Where a model is to be chosen, the room is
+/// that of the chosen ones.
+pub(super) fn full_until(target: &Target, facts: &RequestFacts<'_>, view: &View<'_>) -> Option<Timestamp> {
+    let until = match target.choose {
+        None => view.health.full_until(target, &Need::of(target, facts)),
+        Some(_) => None,
+    };
+    until.filter(|until| *until > view.now)
 }
 
 /// Whether a target's breaker is in that state. A target without a breaker is always closed; where a model is to be

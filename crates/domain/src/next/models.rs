@@ -12,6 +12,7 @@ use crate::config::{Choose, Target};
 use crate::facts::RequestFacts;
 use crate::health::{Availability, Standing};
 use crate::model::{Capability, ModelInfo, NanoUsd, estimate};
+use crate::quota::{self, Need};
 
 /// Tokens that an answer is taken to have if the request sets no limit.
 const USUAL_OUTPUT: u64 = 500;
@@ -21,32 +22,41 @@ pub(super) struct Candidate<'v> {
     pub(super) info: &'v ModelInfo,
     pub(super) cost: Option<NanoUsd>,
     pub(super) standing: Standing,
+    /// The provider's limits on the model leave no room.
+    full: bool,
 }
 
-/// The models that are fit for a request, best first. Those whose provider's breaker is open are left out, unless
-/// there are no others.
+/// The models that are fit for a request, best first. Those whose provider's breaker is open or whose provider has
+/// no room are left out, unless there are no others.
 pub(super) fn rank<'v>(
     target: &Target,
     wanted: &Choose,
     facts: &RequestFacts<'_>,
     view: &View<'v>,
 ) -> Vec<Candidate<'v>> {
-    let mut standings: BTreeMap<&str, Standing> = BTreeMap::new();
+    let mut standings: BTreeMap<&str, (Target, Standing)> = BTreeMap::new();
     let mut fit: Vec<Candidate<'v>> = Vec::new();
     for info in view.models.all().filter(|info| is_fit(info, wanted, facts)) {
-        let standing = *standings
-            .entry(&info.provider)
-            .or_insert_with(|| view.health.standing(&with_model(target, &info.provider, &info.name)));
+        let (there, standing) = standings.entry(&info.provider).or_insert_with(|| {
+            let there = with_model(target, &info.provider, &info.name);
+            let standing = view.health.standing(&there);
+            (there, standing)
+        });
         let too_slow = |most: &std::time::Duration| {
             standing.latency_ms.is_some_and(|ms| ms > crate::time::millis(*most) as f64)
         };
         if !wanted.max_latency.as_ref().is_some_and(too_slow) {
-            fit.push(Candidate { info, cost: cost_of(info, facts), standing });
+            let need = Need { model: Some(&info.name), ..Need::of(there, facts) };
+            let full = view.health.full_until(there, &need).is_some_and(|until| until > view.now);
+            fit.push(Candidate { info, cost: cost_of(info, facts), standing: *standing, full });
         }
     }
     let open = |c: &Candidate<'_>| target.breaker.is_some() && c.standing.availability == Availability::Open;
     if !fit.iter().all(open) {
         fit.retain(|c| !open(c));
+    }
+    if !fit.iter().all(|c| c.full) {
+        fit.retain(|c| !c.full);
     }
     let price = |c: &Candidate<'_>| c.cost.map(|cost| cost.0 as f64);
     let latency = |c: &Candidate<'_>| c.standing.latency_ms;
@@ -118,8 +128,7 @@ pub(super) fn model_in<'p>(path: &'p str, target: &Target) -> Option<(&'p str, &
 
 /// Estimated cost of the request at a target, in nano-USD. None: its model or the price is unknown.
 pub(super) fn cost(target: &Target, facts: &RequestFacts<'_>, view: &View<'_>) -> Option<f64> {
-    let own = target.override_params.get("model").and_then(Value::as_str);
-    let model = own.or(facts.model).or_else(|| target.default_params.get("model").and_then(Value::as_str));
+    let model = quota::model(target, facts);
     let info = view.models.find(&target.provider, model?)?;
     cost_of(info, facts).map(|cost| cost.0 as f64)
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::Timestamp;
 use crate::config::Query;
 use crate::fault::Fault;
 use crate::model::NanoUsd;
-use crate::time::format_duration;
+use crate::time::{format_duration, rfc3339};
 
 /// One reason for a decision. Prints as a line for people.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +88,27 @@ pub enum Reason<'a> {
     BreakerOpen {
         /// The target or group.
         target: String,
+    },
+    /// A target was passed over: its provider's limits leave no room for the call.
+    NoRoom {
+        /// The target or group.
+        target: String,
+        /// When there is room again.
+        until: Timestamp,
+    },
+    /// There is no better target, so the call waits for room.
+    WaitsForRoom {
+        /// The target.
+        target: String,
+        /// How long.
+        after: Duration,
+    },
+    /// There is no better target, and room comes too late to be waited for: the provider decides.
+    CalledAllTheSame {
+        /// The target.
+        target: String,
+        /// When there would be room.
+        until: Timestamp,
     },
     /// Every target of a group would have been passed over, so none was.
     BreakerBypassed {
@@ -171,6 +193,24 @@ impl fmt::Display for Reason<'_> {
                 write!(f, "retry: the attempt at {target} says nothing about it ({class})")
             }
             Self::BreakerOpen { target } => write!(f, "circuit breaker: {target} is open"),
+            Self::NoRoom { target, until } => {
+                write!(f, "provider limits: {target} has no room at the provider until {}", rfc3339(*until))
+            }
+            Self::WaitsForRoom { target, after } => {
+                write!(
+                    f,
+                    "provider limits: {target} is called in {}, when there is room",
+                    format_duration(*after)
+                )
+            }
+            Self::CalledAllTheSame { target, until } => {
+                write!(
+                    f,
+                    "provider limits: {target} has no room until {}, too late to wait for",
+                    rfc3339(*until)
+                )?;
+                f.write_str(", so the provider decides")
+            }
             Self::BreakerBypassed { group } => {
                 write!(f, "circuit breaker: every target of {group} is open, so none is passed over")
             }

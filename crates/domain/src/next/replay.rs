@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::choice::{self, NoChild, is_at, is_open, unit};
+use super::choice::{self, NoChild, Over, is_at, unit};
 use super::reason::{By, Reason};
 use super::{Callee, MOST_LOST, MOST_SHUTDOWN, OnLost, Refusal, View, effective_status, is_below, models};
 use crate::config::choose::MOST_MODELS;
@@ -11,6 +11,7 @@ use crate::facts::RequestFacts;
 use crate::fault::{Fault, fault_of};
 use crate::health::Availability;
 use crate::limit;
+use crate::quota;
 use crate::{Attempt, ErrorClass, Timestamp};
 
 pub(super) enum Walked<'a> {
@@ -85,16 +86,13 @@ impl<'r, 'a> Replay<'r, 'a> {
 
     fn fallback(&mut self, group: &'a Group, lists: &Lists<'_>, limit: Timestamp) -> Walked<'a> {
         let mut last = None;
-        let all_open = || group.targets.iter().all(|n| is_open(n, self.view));
-        // Looked up at most once, and only where the history ends.
-        let mut bypassed = None;
-        for child in &group.targets {
-            if self.is_at_end() && is_open(child, self.view) {
-                if !*bypassed.get_or_insert_with(all_open) {
-                    self.why.push(Reason::BreakerOpen { target: child.path().to_owned() });
-                    continue;
-                }
-                self.why.push(Reason::BreakerBypassed { group: &group.path });
+        for (place, child) in group.targets.iter().enumerate() {
+            // Only what has not been tried depends on today's view.
+            if self.is_at_end()
+                && let Some(reason) = self.passes(group, place)
+            {
+                self.why.push(reason);
+                continue;
             }
             let mark = self.why.len();
             match self.walk(child, limit) {
@@ -115,6 +113,21 @@ impl<'r, 'a> Replay<'r, 'a> {
             }
         }
         Walked::Done(last)
+    }
+
+    /// Why a child of a fallback group is passed over. None: it is walked, as it can be called or is the best of those
+    /// that are left.
+    fn passes(&mut self, group: &'a Group, place: usize) -> Option<Reason<'a>> {
+        let over = |node: &Node| choice::over(node, self.facts, self.view);
+        let child = &group.targets[place];
+        let own = over(child)?;
+        let least = group.targets[place..].iter().map(over).min().flatten();
+        if own == Over::Open && group.targets.iter().all(|n| over(n) == Some(Over::Open)) {
+            self.why.push(Reason::BreakerBypassed { group: &group.path });
+            return None;
+        }
+        let best = matches!(own, Over::Full(_)) && least == Some(own);
+        (!best).then(|| own.reason(child.path()))
     }
 
     fn fell_back(&mut self, mark: usize, last: Option<usize>, lists: &Lists<'_>) {
@@ -234,6 +247,7 @@ impl<'r, 'a> Replay<'r, 'a> {
         last: Option<usize>,
         limit: Timestamp,
     ) -> Walked<'a> {
+        let after = self.when_there_is_room(&target, after, limit);
         if self.view.now.plus(after) >= limit {
             self.why.push(Reason::NoTime { target: target.path.clone(), after });
             return Walked::Done(last);
@@ -242,6 +256,29 @@ impl<'r, 'a> Replay<'r, 'a> {
             self.why.push(Reason::Probe { target: target.path.clone() });
         }
         Walked::Call { target, after }
+    }
+
+    /// The wait before a call, made longer where that brings room at the provider: never past half of the time that
+    /// the request has left since its last attempt. An estimate refuses nothing, so a call that cannot wait is made.
+    fn when_there_is_room(&mut self, target: &Target, after: Duration, limit: Timestamp) -> Duration {
+        let now = self.view.now;
+        let Some(until) = choice::full_until(target, self.facts, self.view) else { return after };
+        if now.plus(after) >= until {
+            return after;
+        }
+        let since = self.attempts.last().map_or(self.facts.accepted_at, |attempt| attempt.finished_at);
+        let longest = if target.retry.use_retry_after { retry::LONGEST_WAIT } else { quota::MOST_WAIT };
+        let latest = since.plus(longest.min(limit.since(since) / 2));
+        let apart = quota::SPREAD.mul_f64(unit(self.view.seed, &target.path));
+        let due = until.max(now.plus(quota::SHORTEST_WAIT)).plus(apart);
+        let target = target.path.clone();
+        if due > latest {
+            self.why.push(Reason::CalledAllTheSame { target, until });
+            return after;
+        }
+        let after = due.since(now);
+        self.why.push(Reason::WaitsForRoom { target, after });
+        after
     }
 
     /// When the same target is to be called again after this attempt, and why; None: it is not.

@@ -28,6 +28,7 @@ fn every_parameter_sets_its_part_of_the_step() {
     check("mock?status=503", 0, |s| s.status = StatusCode::SERVICE_UNAVAILABLE);
     check("mock?retry-after=2", 0, |s| s.retry_after = Some(RetryAfter::Seconds(2)));
     check("mock?retry-after=500ms", 0, |s| s.retry_after = Some(RetryAfter::Exact(ms(500))));
+    check("mock?wall=10/2s", 0, |s| s.wall = Some(Wall { calls: 10, window: ms(2000) }));
     check("mock?rate=10/s", 0, |s| s.rate = Some(Rate { calls: 10, per: ms(1000) }));
     check("mock?delay=200ms", 0, |s| s.delay = ms(200));
     check("mock?gap=10ms", 0, |s| s.gap = ms(10));

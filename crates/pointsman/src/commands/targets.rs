@@ -6,6 +6,7 @@ use anyhow::bail;
 use bus::Bus;
 use domain::Timestamp;
 use domain::health::{Availability, TargetHealth};
+use domain::quota::Shown;
 use serde_json::json;
 
 use crate::cli::{Targets, TargetsCommand};
@@ -24,7 +25,8 @@ pub(crate) async fn run(targets: Targets, output: Output, settings: &Settings) -
 async fn list(bus: &Bus, output: Output) -> anyhow::Result<ExitCode> {
     let targets = bus.targets_health().await?;
     let now = bus.clock().now();
-    let head = ["TARGET", "STATE", "SINCE", "REASON", "FAILURES", "LAST ERROR", "FIRST BYTE", "IN FLIGHT"];
+    let head =
+        ["TARGET", "STATE", "SINCE", "REASON", "FAILURES", "LAST ERROR", "FIRST BYTE", "IN FLIGHT", "LEFT"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(targets.iter().map(|target| row(target, now)));
     output.value(&json!({ "targets": targets }));
@@ -49,7 +51,24 @@ fn row(target: &TargetHealth, now: Timestamp) -> Vec<String> {
         target.last_error.map_or_else(dash, error),
         target.latency_ms.map_or_else(dash, |ms| format!("{ms:.0} ms")),
         target.in_flight.map_or_else(dash, |calls| calls.to_string()),
+        if target.limits.is_empty() { dash() } else { left(target, now) },
     ]
+}
+
+/// What is left of the provider's limits, model by model.
+fn left(target: &TargetHealth, now: Timestamp) -> String {
+    let until = |at: Timestamp| ago(domain::time::millis(at.since(now)));
+    let one = |limits: &Shown| {
+        let requests = limits.requests.map(|left| format!("{left} requests"));
+        let tokens = limits.tokens.map(|left| format!("{left} tokens"));
+        let resets = limits.resets_at.map(|at| format!("resets in {}", until(at)));
+        let shut = limits.shut_until.map(|at| format!("refused for another {}", until(at)));
+        let parts: Vec<String> = [requests, tokens, resets, shut].into_iter().flatten().collect();
+        let model = limits.model.as_ref().map_or_else(String::new, |model| format!("{model}: "));
+        format!("{model}{}", parts.join(", "))
+    };
+    let lines: Vec<String> = target.limits.iter().map(one).collect();
+    lines.join("; ")
 }
 
 async fn reset(bus: &Bus, output: Output, target: &str) -> anyhow::Result<ExitCode> {

@@ -271,6 +271,7 @@ fn router_options(serving: &Serving) -> router::Options {
         asynchronous: settings.deadlines.asynchronous,
         maximum: settings.deadlines.maximum,
         shortest_cooldown: settings.health.shortest_cooldown,
+        provider_limits: settings.health.provider_limits,
         // Settings that do not hold a whole price are refused when they are read.
         ceiling_price: settings.limits.ceiling_price.as_ref().and_then(|r| providers::models::price(r).ok()),
         show_cost: settings.http.show_cost,

@@ -379,11 +379,13 @@ pub struct Health {
     /// Shortest `cooldown_interval` that a config may ask for.
     #[serde(with = "units::duration")]
     pub shortest_cooldown: Duration,
+    /// Targets are left alone while their providers' limits are estimated to leave no room.
+    pub provider_limits: bool,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { shortest_cooldown: domain::breaker::SHORTEST_COOLDOWN }
+        Self { shortest_cooldown: domain::breaker::SHORTEST_COOLDOWN, provider_limits: true }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::*;
 use crate::Decision;
 use crate::health::Standing;
+use crate::quota::Need;
 
 /// What is known, by place or provider.
 #[derive(Default)]
@@ -165,4 +166,98 @@ fn the_fastest_and_the_least_busy_win_and_the_unknown_come_last() {
         seen.insert(target.path.clone());
     }
     assert_eq!(seen.len(), 3, "ties are broken by chance");
+}
+
+/// Providers whose limits leave no room before a time.
+struct Full(HashMap<&'static str, u64>);
+
+impl Health for Full {
+    fn standing(&self, _: &Target) -> Standing {
+        Standing::default()
+    }
+
+    fn full_until(&self, target: &Target, need: &Need<'_>) -> Option<Timestamp> {
+        let place = need.model.filter(|model| self.0.contains_key(model)).unwrap_or(&target.provider);
+        self.0.get(place).map(|at| Timestamp(*at))
+    }
+}
+
+/// What is decided at 1000 about a request of then, which has until 61 000 or `deadline`; waits without their jitter.
+#[track_caller]
+fn check_full(
+    json: &str,
+    history: &[(&str, u16)],
+    full: &[(&'static str, u64)],
+    deadline: u64,
+    expected: &str,
+) -> String {
+    let (config, full) = (config(json), Full(full.iter().copied().collect()));
+    let facts = RequestFacts { accepted_at: Timestamp(1000), ..facts() };
+    let view = View { health: &full, deadline: Timestamp(deadline), ..view() };
+    let decision = super::super::next(&config, &facts, &tried(history), &view);
+    let shown = match &decision.next {
+        Next::Call { target, after } if !after.is_zero() => {
+            let least = decision.why.iter().find_map(|why| match why {
+                Reason::WaitsForRoom { after, .. } => Some(*after),
+                _ => None,
+            });
+            assert_eq!(least, Some(*after));
+            format!("{} waits", target.path)
+        }
+        next => show(next),
+    };
+    assert_eq!(shown, expected, "{full:?}", full = full.0);
+    decision.why.iter().map(|why| format!("{why}\n")).collect()
+}
+
+const BOTH: &str = r#"{"strategy":{"mode":"fallback"},"targets":[{"provider":"a"},{"provider":"b"}]}"#;
+
+#[test]
+fn targets_whose_providers_have_no_room_are_passed_over() {
+    let why = check_full(BOTH, &[], &[("a", 5000)], 61_000, "call config.targets[1] after 0 ms");
+    assert_eq!(
+        why,
+        "provider limits: config.targets[0] has no room at the provider until 1970-01-01T00:00:05Z\n"
+    );
+    check_full(BOTH, &[], &[("b", 5000)], 61_000, "call config.targets[0] after 0 ms");
+    check_full(BOTH, &[], &[("a", 1000)], 61_000, "call config.targets[0] after 0 ms");
+    let balanced =
+        r#"{"strategy":{"mode":"loadbalance"},"targets":[{"provider":"a","weight":9},{"provider":"b"}]}"#;
+    check_full(balanced, &[], &[("a", 5000)], 61_000, "call config.targets[1] after 0 ms");
+    check_full(balanced, &[], &[("a", 5000), ("b", 9000)], 61_000, "config.targets[0] waits");
+    // Limits are kept by model.
+    let models = r#"{"strategy":{"mode":"fallback"},"targets":[
+        {"provider":"a","override_params":{"model":"x"}},{"provider":"a","override_params":{"model":"y"}}]}"#;
+    check_full(models, &[], &[("x", 5000)], 61_000, "call config.targets[1] after 0 ms");
+}
+
+#[test]
+fn without_a_better_target_a_call_waits_for_room_or_is_made_all_the_same() {
+    let one = r#"{"provider":"a"}"#;
+    let why = check_full(one, &[], &[("a", 5000)], 61_000, "config waits");
+    assert!(why.starts_with("provider limits: config is called in 4"), "{why}");
+    // Too long to wait for; more than half of the time there is; the policy heeds what providers ask for.
+    let why = check_full(one, &[], &[("a", 12_000)], 61_000, "call config after 0 ms");
+    assert!(why.ends_with("too late to wait for, so the provider decides\n"), "{why}");
+    check_full(one, &[], &[("a", 5000)], 8000, "call config after 0 ms");
+    let patient = r#"{"provider":"a","retry":{"attempts":1,"use_retry_after_header":true}}"#;
+    check_full(patient, &[], &[("a", 12_000)], 61_000, "config waits");
+    // The one where there is room first; also after the others were tried.
+    check_full(BOTH, &[], &[("a", 6000), ("b", 5000)], 61_000, "config.targets[1] waits");
+    check_full(BOTH, &[(A, 500)], &[("a", 3000), ("b", 5000)], 61_000, "config.targets[1] waits");
+    check_full(BOTH, &[(A, 500)], &[("b", 50_000)], 61_000, "call config.targets[1] after 0 ms");
+}
+
+#[test]
+fn calls_that_wait_for_the_same_room_come_back_apart_and_never_too_soon() {
+    let config = config(r#"{"provider":"a"}"#);
+    let full = Full([("a", 1001)].into());
+    let facts = RequestFacts { accepted_at: Timestamp(1000), ..facts() };
+    let wait =
+        |seed| match super::super::next(&config, &facts, &[], &View { health: &full, seed, ..view() }).next {
+            Next::Call { after, .. } => after.as_millis(),
+            other => panic!("{other:?}"),
+        };
+    let waits: std::collections::BTreeSet<u128> = (0..100).map(wait).collect();
+    assert!(waits.len() > 50 && *waits.first().unwrap() >= 250 && *waits.last().unwrap() <= 750, "{waits:?}");
 }

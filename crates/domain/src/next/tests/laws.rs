@@ -9,6 +9,7 @@ use super::*;
 use crate::config::tests::generate::any_document;
 use crate::health::Standing;
 use crate::model::{Capability, ModelInfo};
+use crate::quota::Need;
 
 /// Health that looks like chance: by place and a seed.
 struct Chance(u64);
@@ -22,6 +23,12 @@ impl Health for Chance {
             _ => Availability::Closed,
         };
         Standing { availability, latency_ms: (n % 3 > 0).then_some(n as f64), in_flight: None }
+    }
+
+    fn full_until(&self, target: &Target, need: &Need<'_>) -> Option<Timestamp> {
+        let n =
+            target.provider.bytes().fold(self.0 ^ need.input, |n, b| n.rotate_left(5) ^ u64::from(b)) % 31;
+        n.is_multiple_of(3).then_some(Timestamp(n * 500))
     }
 }
 
