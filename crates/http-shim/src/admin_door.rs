@@ -43,7 +43,7 @@ const PASSED_ON: [&str; 4] = ["if-match", "idempotency-key", "x-pointsman-worksp
 const OPEN: [&str; 2] = ["/admin", "/v1/openapi.json"];
 
 /// Where the admin API's paths begin.
-const PLACES: [&str; 9] = [
+const PLACES: [&str; 10] = [
     "/v1/configs",
     "/v1/virtual-keys",
     "/v1/providers",
@@ -52,6 +52,7 @@ const PLACES: [&str; 9] = [
     "/v1/policies",
     "/v1/limits",
     "/v1/admin",
+    "/v1/analytics",
     "/v1/audit-logs",
 ];
 
