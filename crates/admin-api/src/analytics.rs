@@ -1,5 +1,6 @@
 //! Questions to the ledger: what is asked is understood here, without asking; the answer gets its form here, too.
 
+mod export;
 mod filters;
 mod graphs;
 mod groups;
@@ -14,6 +15,7 @@ use domain::model::NanoUsd;
 use domain::spend::{Query, Report};
 use serde_json::Value;
 
+pub(crate) use self::export::index as export;
 pub(crate) use self::graphs::{
     cache_hit_rate, cache_latency, cache_summary, cost, error_rate, error_stacks, errors, latency, requests,
     rescued, status_codes, tokens, user_requests, users,

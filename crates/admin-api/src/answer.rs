@@ -40,6 +40,8 @@ pub(crate) enum Answer {
     ResetCount(Box<Plan>, Vec<Row>, String),
     /// What the ledger says; it is to be asked first.
     Books(Box<Asked>),
+    /// Lines of the ledger as a file, which no message can hold.
+    Export(Box<export::Order>),
 }
 
 /// A document with entities that have limits.

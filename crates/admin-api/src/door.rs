@@ -163,6 +163,11 @@ impl Door {
                 usage::reset(bus, &change, &rows, &id).await?;
                 Said::json(200, &json!({}))
             }
+            Answer::Export(order) => {
+                let mut said = Said::text(order.format.media_type(), "");
+                said.headers.insert(export::HEADER.to_owned(), json!(order).to_string());
+                said
+            }
             Answer::Books(asked) => {
                 let report = analytics::read(bus, &asked).await?;
                 Said::json(200, &analytics::shown(&asked, &report)?)

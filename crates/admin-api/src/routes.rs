@@ -66,6 +66,23 @@ const SPEND: &[&str] = &[
     "status",
     "metadata.*",
 ];
+const EXPORT: &[&str] = &[
+    "format",
+    "start_date",
+    "end_date",
+    "workspace_id",
+    "workspace",
+    "api_key",
+    "virtual_key",
+    "provider",
+    "model",
+    "operation",
+    "config",
+    "user",
+    "cache_status",
+    "status",
+    "metadata.*",
+];
 const GRAPH: &[&str] = &[
     "time_of_generation_min",
     "time_of_generation_max",
@@ -173,6 +190,7 @@ routes! {
     "GET" "/v1/admin/targets" Scope("targets.list"), "How targets do: circuits, failures, latency", PAGES, None, targets::index;
     "POST" "/v1/admin/targets/{target}/reset" Scope("targets.update"), "Close all circuits of a target; `/` in its name is written %2F", NONE, Some(schema::<targets::Reset>), targets::reset;
     "GET" "/v1/admin/analytics/spend" Scope("analytics.view"), "What requests and attempts took and cost, grouped and filtered", SPEND, None, analytics::spend;
+    "GET" "/v1/admin/analytics/export" Scope("analytics.view"), "Every attempt as csv, jsonl or parquet", EXPORT, None, analytics::export;
     "GET" "/v1/analytics/graphs/cost" Scope("analytics.view"), "What was spent, in cents, by time", GRAPH, None, analytics::cost;
     "GET" "/v1/analytics/graphs/tokens" Scope("analytics.view"), "Tokens by time", GRAPH, None, analytics::tokens;
     "GET" "/v1/analytics/graphs/requests" Scope("analytics.view"), "Requests by time", GRAPH, None, analytics::requests;

@@ -18,7 +18,7 @@ pub use policy::{
     Apply, Audit, Credential, Diff, Explain, Files, Gateway, Get, History, KeyType, Keys, Kinds, Limits,
     Lint, Rollback, Route, Try, VirtualKeys, Workspaces,
 };
-pub use spend::{Spend, SpendTable, SpendWhich};
+pub use spend::{Spend, SpendCommand, SpendExport, SpendTable, SpendWhich};
 
 /// An event-driven gateway to language models: accepted requests are never lost.
 #[derive(Debug, Parser)]

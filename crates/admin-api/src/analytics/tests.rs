@@ -181,6 +181,22 @@ fn costs_are_exact_texts_and_unknown_ones_are_counted() {
 }
 
 #[test]
+fn exports_are_ordered_within_what_the_caller_may_see() {
+    let mut world = World::new();
+    let own = world.key("workspace/service", "acme", &["analytics.view"]);
+    let path = "/v1/admin/analytics/export?format=parquet&start_date=2026-11-01&model=o3";
+    let Ok(Answer::Export(order)) = world.ask("GET", path, &Value::Null, Some(&own), None) else {
+        panic!("no order")
+    };
+    assert_eq!(order.format, export::Format::Parquet);
+    assert_eq!(order.query.select.workspace, Some(Workspace::parse("acme").unwrap()));
+    assert_eq!(order.query.select.until, Some(NOW));
+    assert_eq!(order.query.select.filters, [(Dimension::Model, vec!["o3".to_owned()])]);
+    let refusal = refused(&world, "/v1/admin/analytics/export?format=xlsx");
+    assert!(refusal.message.contains("csv, jsonl or parquet"), "{}", refusal.message);
+}
+
+#[test]
 fn graphs_have_a_point_for_every_span() {
     let world = World::new();
     let range = "time_of_generation_min=2026-11-01&time_of_generation_max=2026-11-03";

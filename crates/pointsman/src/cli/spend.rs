@@ -1,13 +1,18 @@
 //! `pointsman spend`.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
 
 use super::Gateway;
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Spend {
     #[command(flatten)]
     pub table: SpendTable,
+    #[command(subcommand)]
+    pub command: Option<SpendCommand>,
 }
 
 #[derive(Debug, Args)]
@@ -40,4 +45,22 @@ pub struct SpendWhich {
     pub filters: Vec<String>,
     #[command(flatten)]
     pub gateway: Gateway,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SpendCommand {
+    /// Write every attempt of a time into a file
+    Export(SpendExport),
+}
+
+#[derive(Debug, Args)]
+pub struct SpendExport {
+    /// csv, jsonl or parquet; default: what the file's name ends with, else csv
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
+    /// Write here instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub which: SpendWhich,
 }

@@ -8,12 +8,15 @@ use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Api, text};
-use crate::cli::{Spend, SpendTable, SpendWhich};
+use crate::cli::{Spend, SpendCommand, SpendExport, SpendTable, SpendWhich};
 use crate::output::{DIM, Output, WARN, styled, table};
 use crate::settings::Settings;
 
 /// Where the gateway answers.
 const PATH: [&str; 3] = ["admin", "analytics", "spend"];
+
+/// Where it answers with files.
+const EXPORT: [&str; 3] = ["admin", "analytics", "export"];
 
 /// Rows asked for at once.
 const PAGE: u64 = 1000;
@@ -51,6 +54,9 @@ pub(crate) async fn run(
     settings: &Settings,
     env: &BTreeMap<String, String>,
 ) -> anyhow::Result<ExitCode> {
+    if let Some(SpendCommand::Export(wanted)) = spend.command {
+        return export(&wanted, output, settings, env).await;
+    }
     let wanted = spend.table;
     let api = Api::new(&wanted.which.gateway, settings, env)?;
     let books = read(&api, &wanted).await?;
@@ -62,6 +68,37 @@ pub(crate) async fn run(
     } else {
         print(&books, output);
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes every attempt into a file, or to standard output. A file is there whole or not at all.
+async fn export(
+    wanted: &SpendExport,
+    output: Output,
+    settings: &Settings,
+    env: &BTreeMap<String, String>,
+) -> anyhow::Result<ExitCode> {
+    let ending = wanted.output.as_ref().and_then(|file| file.extension()).and_then(|ending| ending.to_str());
+    let known = ending.filter(|ending| ["csv", "jsonl", "ndjson", "parquet"].contains(ending));
+    let format = wanted.format.as_deref().or(known).unwrap_or("csv");
+    let api = Api::new(&wanted.which.gateway, settings, env)?;
+    let mut query = query(&wanted.which)?;
+    query.push(("format", format.to_owned()));
+    let Some(file) = &wanted.output else {
+        if format == "parquet" && std::io::stdout().is_terminal() {
+            anyhow::bail!("Parquet is not for a terminal: name a file with `--output attempts.parquet`");
+        }
+        api.download(&EXPORT, &query, &mut std::io::stdout().lock()).await?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| std::path::Path::new("."));
+    let mut partial = tempfile::NamedTempFile::new_in(folder)
+        .with_context(|| format!("create a file in {}", folder.display()))?;
+    let bytes = api.download(&EXPORT, &query, &mut partial).await?;
+    partial.persist(file).with_context(|| format!("write {}", file.display()))?;
+    output.value(&json!({ "file": file, "format": format, "bytes": bytes }));
+    output.line(format!("{}: {bytes} bytes", file.display()));
     Ok(ExitCode::SUCCESS)
 }
 
