@@ -23,6 +23,7 @@ mod prices;
 mod responses;
 mod routing;
 mod secrets;
+mod spend;
 mod storage;
 mod structure;
 
