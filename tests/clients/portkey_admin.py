@@ -84,7 +84,7 @@ def configs():
 def virtual_keys():
     made = ADMIN.virtual_keys.create(
         name="Team", provider="openai", key="sk-first", note="of the team", slug="py-team", custom_host=checks.MOCK,
-        usage_limits={"credit_limit": 10, "type": "cost"}, rate_limits=[{"type": "requests", "unit": "rpm", "value": 600}])
+        usage_limits={"credit_limit": 1000000, "type": "tokens"}, rate_limits=[{"type": "requests", "unit": "rpm", "value": 600}])
     equal((made.slug, made.data["slug"]), ("py-team", "py-team"), "a virtual key's slug")
     found = ADMIN.virtual_keys.retrieve(slug="py-team")
     equal((found.name, found.note, found.masked_key), ("Team", "of the team", "***"), "a virtual key as it was made")

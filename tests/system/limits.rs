@@ -330,6 +330,43 @@ async fn no_budget_is_exceeded_by_four_routers_that_are_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_rate_is_exceeded_by_routers_that_are_killed() {
+    let cluster = Cluster::start();
+    let mut routers: Vec<Pointsman> = (0..3).map(|_| cluster.router()).collect();
+    cluster
+        .key("calls", "paid", json!({ "rate_limits": [{ "type": "requests", "unit": "rph", "value": 60 }] }))
+        .await;
+    cluster
+        .key("words", "paid", json!({ "rate_limits": [{ "type": "tokens", "unit": "rph", "value": 4000 }] }))
+        .await;
+    let client = cluster.client();
+    let mut answered = 0;
+    for round in 0..3 {
+        let bodies = ["calls", "words"].map(|key| {
+            let mut body = chat(&format!("{key}?words=5"), "hello");
+            body["max_tokens"] = json!(20);
+            (key, body)
+        });
+        let eighty = bodies.iter().cycle().take(80);
+        let asking = eighty.map(|(key, body)| client.send(ask(&client, key, body)));
+        let killing = async {
+            tokio::time::sleep(Duration::from_millis(30 + 40 * round)).await;
+            routers.remove(0).kill();
+            routers.push(cluster.router());
+        };
+        let (answers, ()) = tokio::join!(join_all(asking), killing);
+        answered += counted(&answers, 200);
+        assert_eq!(counted(&answers, 200) + counted(&answers, 429), answers.len());
+    }
+    let calls = cluster.mock.rows("calls").await.len();
+    assert!(calls <= 60, "{calls}");
+    // A thousandth of a dollar each.
+    let tokens = spent(&cluster.mock, "words").await;
+    assert!(tokens <= 4000, "{tokens}");
+    assert!(answered >= 20, "{answered}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_its_count_a_budget_is_closed_and_a_rate_open() {
     let cluster = Cluster::start();
     let _router = cluster.router();

@@ -3,7 +3,7 @@
 //!
 //! A router writes under a name of its own, which it keeps alive by a lease. Calls that amounts were set aside for are
 //! published behind a *fence*, a message that stands for the router: the broker takes the call only while the fence
-//! stands. Whoever gives a router up for dead takes its fence away first; after that nothing of the router's can add to
+//! stands. Whoever gives a router up for dead takes its fences away first; after that nothing of the router's can add to
 //! what is found, even if it was only asleep.
 
 use std::collections::BTreeSet;
@@ -27,10 +27,13 @@ use crate::{Bus, Put, PutError, Subscription, subject};
 /// How long a write of a count may take: a request waits with it.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Fences of one router where streams are replicated.
+const FENCES: usize = 32;
+
 /// Longest name that is written out in a subject.
 const LONGEST_NAME: usize = 120;
 
-/// A router's fence, as it stands.
+/// One of a router's fences, as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {
     subject: String,
@@ -139,20 +142,27 @@ impl Bus {
         self.subscribe(subject::LIMIT_RECALL).await.ok().map(Recalls)
     }
 
-    /// Puts up the fence of a router.
-    pub async fn raise_fence(&self, router: &str) -> Result<Fence, PutError> {
-        let subject = subject::fence(router);
-        let sequence = self.put(Put::new(subject.clone(), Bytes::new()).patience(PATIENCE)).await?;
-        Ok(Fence { subject, sequence })
+    /// Puts up the fences of a router. Each call needs one of them; of several, several calls can be on their way into a
+    /// replicated stream at one time.
+    pub async fn raise_fences(&self, router: &str) -> Result<Vec<Fence>, PutError> {
+        let count = if self.options().replicas > 1 { FENCES } else { 1 };
+        let mut fences = Vec::with_capacity(count);
+        for number in 0..count {
+            let subject = subject::fence(router, number);
+            let sequence = self.put(Put::new(subject.clone(), Bytes::new()).patience(PATIENCE)).await?;
+            fences.push(Fence { subject, sequence });
+        }
+        Ok(fences)
     }
 
-    /// Takes the fence of a router away: from now on the broker refuses its calls.
-    pub async fn lower_fence(&self, router: &str) -> Result<(), ReadError> {
-        let place = subject::fence(router);
-        match self.read_last(subject::CALL_STREAM, &place).await? {
-            Some(fence) => self.delete_lying(subject::CALL_STREAM, fence.sequence).await,
-            None => Ok(()),
+    /// Takes the fences of a router away: from now on the broker refuses its calls.
+    pub async fn lower_fences(&self, router: &str) -> Result<(), ReadError> {
+        let places = subject::fences(router);
+        // By the leader's word: a replica may not know all of them yet.
+        while let Some(fence) = self.read_last(subject::CALL_STREAM, &places).await? {
+            self.delete_lying(subject::CALL_STREAM, fence.sequence).await?;
         }
+        Ok(())
     }
 
     /// Routers that keep themselves alive, of those named.
@@ -180,7 +190,7 @@ impl Bus {
     /// Says that a router holds nothing any more.
     pub async fn forget_limit_holder(&self, router: &str, lease: u64) {
         let _ = self.delete_lying(subject::STATE_STREAM, lease).await;
-        let _ = self.lower_fence(router).await;
+        let _ = self.lower_fences(router).await;
     }
 
     /// Calls that some amount was set aside for and that are not over: waiting, under way, or failed and not decided
@@ -305,7 +315,7 @@ impl Put {
     /// Only while a fence stands.
     #[must_use]
     pub(crate) fn behind(self, fence: &Fence) -> Self {
-        self.expect(fence.sequence).header("Nats-Expected-Last-Subject-Sequence-Subject", &fence.subject)
+        self.expect_of(&fence.subject, fence.sequence)
     }
 }
 

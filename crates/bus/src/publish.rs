@@ -16,6 +16,8 @@ pub struct Put {
     subject: async_nats::Subject,
     message: PublishMessage,
     patience: Duration,
+    /// What is expected stands on a subject that others expect things of, too.
+    shared: bool,
 }
 
 /// How long a message is offered again while the broker has no leader for it: longer than an election (9 s).
@@ -28,6 +30,7 @@ impl Put {
             subject: subject.into(),
             message: PublishMessage::build().payload(payload),
             patience: PATIENCE,
+            shared: false,
         }
     }
 
@@ -50,6 +53,13 @@ impl Put {
     pub fn expect(mut self, sequence: u64) -> Self {
         self.message = self.message.expected_last_subject_sequence(sequence);
         self
+    }
+
+    /// Only if the last message of another subject has this sequence. Many messages may expect the same.
+    #[must_use]
+    pub(crate) fn expect_of(mut self, subject: &str, sequence: u64) -> Self {
+        self.shared = true;
+        self.expect(sequence).header("Nats-Expected-Last-Subject-Sequence-Subject", subject)
     }
 
     /// Forgotten after this long; the broker counts whole seconds.
@@ -96,7 +106,8 @@ impl Bus {
     /// compare what is stored before giving up.
     pub async fn put(&self, put: Put) -> Result<u64, PutError> {
         let until = Instant::now() + put.patience;
-        let mut wait = Duration::from_millis(20);
+        // A replicated stream takes one message at a time that expects something of a subject.
+        let mut wait = Duration::from_millis(if put.shared { 2 } else { 20 });
         loop {
             let err = match tokio::time::timeout_at(until, self.offer(&put)).await {
                 Ok(Ok(sequence)) => return Ok(sequence),
@@ -120,7 +131,10 @@ impl Bus {
             acknowledged.await
         };
         tokio::select! {
-            stored = stored => stored.map(|ack| ack.sequence).map_err(classify),
+            stored = stored => stored.map(|ack| ack.sequence).map_err(|err| match put.shared && is_in_flight(&err) {
+                true => PutError::Unavailable("another message expects the same".to_owned()),
+                false => classify(err),
+            }),
             // The acknowledgement of a lost connection never comes: offer again as soon as there is a new one.
             () = self.reconnected(epoch) => Err(PutError::Unavailable("connection lost".to_owned())),
         }
@@ -145,6 +159,12 @@ fn classify(err: PublishError) -> PutError {
         PublishErrorKind::Other => classify_code(&err),
         _ => PutError::Unavailable(err.to_string()),
     }
+}
+
+/// The broker has compared nothing: another write that expects something of the subject is under way.
+fn is_in_flight(err: &PublishError) -> bool {
+    let source = std::error::Error::source(err).and_then(|s| s.downcast_ref::<jetstream::Error>());
+    source.is_some_and(|source| source.error_code().0 == code::WRITE_IN_FLIGHT)
 }
 
 fn classify_code(err: &PublishError) -> PutError {

@@ -80,8 +80,13 @@ pub fn call_all(target: &str) -> String {
 pub const CALL_EVERYTHING: &str = "llm.call.>";
 
 /// The message that stands for a router: calls of its are taken only while it is there.
-pub(crate) fn fence(router: &str) -> String {
-    format!("llm.fence.{}", token(router))
+pub(crate) fn fence(router: &str, number: usize) -> String {
+    format!("llm.fence.{}.{number}", token(router))
+}
+
+/// All fences of a router.
+pub(crate) fn fences(router: &str) -> String {
+    format!("llm.fence.{}.*", token(router))
 }
 
 /// What a bucket of a limit has counted; `place` is one token.

@@ -4,7 +4,11 @@ mod books;
 mod given;
 mod law;
 mod money;
-#[expect(unreachable_pub, reason = "the system tests share the file, where it is public")]
+#[expect(
+    unreachable_pub,
+    clippy::disallowed_methods,
+    reason = "the system tests share the file, where it is public and the environment may be read"
+)]
 #[path = "../../../tests/src/harness/postgres.rs"]
 mod postgres;
 

@@ -19,6 +19,7 @@ use domain::limit::{Bucket, Exceeded, Held, Hold, Limit, Take, Unit, Unreachable
 use domain::{Envelope, RequestId, Timestamp};
 use parking_lot::Mutex;
 use role::Ctx;
+use telemetry::metric;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -78,7 +79,7 @@ struct State {
 #[derive(Clone)]
 struct Me {
     name: String,
-    fence: Fence,
+    fences: Arc<[Fence]>,
     lease: u64,
     /// Until when nobody gives us up for dead.
     good_until: Instant,
@@ -139,7 +140,7 @@ impl Keeper {
                     Ok(()) => {}
                     Err(Short::Exceeded(exceeded)) => return Err(Refused::Exceeded(exceeded)),
                     Err(Short::Unreachable) if want.bucket.limit.unreachable == Unreachable::Open => {
-                        metrics::counter!("pointsman_limits_uncounted_total").increment(1);
+                        metrics::counter!(metric::LIMITS_UNCOUNTED).increment(1);
                         let key = want.bucket.key();
                         wants.retain(|want| want.bucket.key() != key);
                         break;
@@ -163,7 +164,7 @@ impl Keeper {
         };
         let kept = state.held.get(&envelope.request).and_then(|all| all.iter().find(|k| k.number == number));
         if let Some(kept) = kept {
-            return Ok(Some(Reserved { hold: kept.hold.clone(), fence: me.fence }));
+            return Ok(Some(Reserved { hold: kept.hold.clone(), fence: me.fence(envelope) }));
         }
         let mut shorts = Vec::new();
         for (index, want) in wants.iter().enumerate() {
@@ -200,11 +201,12 @@ impl Keeper {
         if held.is_empty() {
             return Ok(None);
         }
+        let fence = me.fence(envelope);
         let hold = Hold { by: me.name, held };
         let kept =
             Kept { number, hold: hold.clone(), deadline: envelope.deadline, ended: false, missing: None };
         state.held.entry(envelope.request.clone()).or_default().push(kept);
-        Ok(Some(Reserved { hold, fence: me.fence }))
+        Ok(Some(Reserved { hold, fence }))
     }
 
     /// A call that something was set aside for was certainly not published.
@@ -256,7 +258,7 @@ impl Keeper {
         let bus = self.ctx.bus();
         let name = format!("{}-{:x}", bus.options().name, self.ctx.clock().now().0);
         let begun = Instant::now();
-        let fence = bus.raise_fence(&name).await?;
+        let fences: Arc<[Fence]> = bus.raise_fences(&name).await?.into();
         let lease = bus.keep_limit_holder(&name, 0, self.patience()).await?.unwrap_or(0);
         if !started.helpers {
             let unread = |err: bus::state::ReadError| PutError::Unavailable(err.to_string());
@@ -267,8 +269,16 @@ impl Keeper {
         }
         info!(name, "counting limits");
         let good_until = begun + self.patience() * 3 / 4;
-        self.state.lock().me = Some(Me { name, fence, lease, good_until });
+        self.state.lock().me = Some(Me { name, fences, lease, good_until });
         Ok(())
+    }
+}
+
+impl Me {
+    /// The fence that a request's calls are published behind.
+    fn fence(&self, envelope: &Envelope) -> Fence {
+        let number = envelope.seed() % self.fences.len() as u64;
+        self.fences[number as usize].clone()
     }
 }
 
@@ -287,7 +297,7 @@ impl State {
             if used > held.amount && !held.soft {
                 let (bucket, set_aside) = (&held.bucket, held.amount);
                 warn!(%request, bucket, set_aside, used, "a call used more than was set aside for it");
-                metrics::counter!("pointsman_limits_underestimated_total").increment(1);
+                metrics::counter!(metric::LIMITS_UNDERESTIMATED).increment(1);
             }
             entry.local.settle(held.slot, held.amount, used);
         }
@@ -314,9 +324,15 @@ fn counts_at_once(limit: &Limit) -> bool {
 
 /// While nothing can be counted, limits that are closed then refuse.
 fn closed(wants: &[&Want]) -> Result<(), Refused> {
-    metrics::counter!("pointsman_limits_uncounted_total").increment(1);
-    match wants.iter().find(|want| want.bucket.limit.unreachable == Unreachable::Closed) {
+    let closed = |want: &&&Want| {
+        let limit = &want.bucket.limit;
+        limit.unreachable == Unreachable::Closed && !limit.soft
+    };
+    match wants.iter().find(closed) {
         Some(want) => Err(Refused::Unreachable(want.bucket.clone())),
-        None => Ok(()),
+        None => {
+            metrics::counter!(metric::LIMITS_UNCOUNTED).increment(1);
+            Ok(())
+        }
     }
 }

@@ -50,6 +50,10 @@ pub const LEDGER_LAG: &str = "pointsman_ledger_lag_events";
 pub const LEDGER_LAG_SECONDS: &str = "pointsman_ledger_lag_seconds";
 /// Booking one batch of events, acknowledging included.
 pub const LEDGER_BATCH_SECONDS: &str = "pointsman_ledger_batch_duration_seconds";
+/// Calls that went on although a limit's count could not be reached.
+pub const LIMITS_UNCOUNTED: &str = "pointsman_limits_uncounted_total";
+/// Calls that used more than had been set aside for them.
+pub const LIMITS_UNDERESTIMATED: &str = "pointsman_limits_underestimated_total";
 /// Alerts that are raised now, by `rule`, as the process says that judges them.
 pub const ALERTS_FIRING: &str = "pointsman_alerts_firing";
 /// Notices that were handed to channels, by `channel` and `result`: `sent`, `failed` (tried again), `given_up`.
@@ -104,6 +108,8 @@ fn describe() {
     describe_gauge!(LEDGER_LAG, "Events that are not in the ledger yet.");
     describe_gauge!(LEDGER_LAG_SECONDS, "Age of the oldest event that is not in the ledger yet.");
     describe_histogram!(LEDGER_BATCH_SECONDS, "Booking one batch of events, acknowledging included.");
+    describe_counter!(LIMITS_UNCOUNTED, "Calls that went on although a limit's count could not be reached.");
+    describe_counter!(LIMITS_UNDERESTIMATED, "Calls that used more than had been set aside for them.");
     describe_gauge!(ALERTS_FIRING, "Alerts that are raised now, by rule.");
     describe_counter!(NOTICES, "Notices that were handed to channels, by channel and result.");
     describe_gauge!(STORAGE_USED, "Share of the broker's storage in use, 0 to 1.");

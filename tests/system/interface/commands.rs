@@ -16,7 +16,8 @@ fn attempt() -> Value {
         "number": "number", "path": "string", "provider": "string", "status?": "number", "error?": "string",
         "message?": "string", "retry_after_ms?": "number", "started_at": "any", "finished_at": "any",
         "first_byte_ms?": "number", "queued_ms": "number", "model?": "string", "model_answered?": "string",
-        "usage?": "any", "worker?": "string", "duplicate_possible?": "bool",
+        "usage?": "any", "estimated?": "bool", "cost?": "number", "price?": "string", "worker?": "string",
+        "duplicate_possible?": "bool",
     })
 }
 

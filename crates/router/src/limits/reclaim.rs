@@ -59,7 +59,7 @@ impl Keeper {
         }
         // First of all nothing may be added any more, even by a router that was only asleep.
         for name in &gone {
-            bus.lower_fence(name).await?;
+            bus.lower_fences(name).await?;
         }
         let oldest = accounts.iter().flat_map(|account| &account.grants);
         let oldest = oldest.filter(|(by, _)| gone.contains(by)).map(|(_, grant)| grant.through).min();
