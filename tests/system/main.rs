@@ -24,6 +24,7 @@ mod quota;
 mod responses;
 mod routing;
 mod secrets;
+mod spend;
 mod storage;
 mod structure;
 

@@ -10,6 +10,7 @@ const ROWS: &[(&str, u8)] = &[
     ("domain", 0),
     ("telemetry", 0),
     ("bus", 1),
+    ("export", 1),
     ("providers", 1),
     ("role", 2),
     ("admin-api", 3),

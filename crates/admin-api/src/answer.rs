@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::analytics::Asked;
 use crate::call::Page;
 use crate::usage::Row;
 
@@ -37,6 +38,10 @@ pub(crate) enum Answer {
     Buckets(Vec<Row>, Page),
     /// The count of the bucket of that id, one of these limits', is to begin anew.
     ResetCount(Box<Plan>, Vec<Row>, String),
+    /// What the ledger says; it is to be asked first.
+    Books(Box<Asked>),
+    /// Lines of the ledger as a file, which no message can hold.
+    Export(Box<export::Order>),
 }
 
 /// A document with entities that have limits.

@@ -62,7 +62,8 @@ fn respelled(mut map: Map<String, Value>, known: &[&str]) -> Result<Map<String, 
     Ok(map)
 }
 
-fn suggest(unknown: &str, known: &[&str]) -> String {
+/// The nearest of the known words, or all of them.
+pub(crate) fn suggest(unknown: &str, known: &[&str]) -> String {
     let nearest = known
         .iter()
         .max_by(|a, b| strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown)));

@@ -14,7 +14,8 @@ use crate::refusal::Refusal;
 const PAGE: (usize, usize) = (1000, 100);
 
 /// Other spellings of query parameters that Portkey's clients use, and the usual ones.
-const SPELLINGS: &[(&str, &str)] = &[("pageSize", "page_size"), ("currentPage", "current_page")];
+const SPELLINGS: &[(&str, &str)] =
+    &[("pageSize", "page_size"), ("currentPage", "current_page"), ("workspace_slug", "workspace_id")];
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -109,9 +110,18 @@ impl Query {
         self.0.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, v)| v.as_str())
     }
 
-    /// Refuses names that nobody reads.
+    /// All names with their values, as often as they come.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Refuses names that nobody reads. One that ends in `.*` stands for all that begin so.
     pub(crate) fn only(&self, known: &[&str]) -> Result<(), Refusal> {
-        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+        let fits = |name: &str, known: &str| match known.strip_suffix('*') {
+            Some(begin) => name.len() > begin.len() && name.starts_with(begin),
+            None => name == known,
+        };
+        match self.0.iter().find(|(name, _)| !known.iter().any(|known| fits(name, known))) {
             None => Ok(()),
             Some((name, _)) => {
                 let hint = if known.is_empty() { "none".to_owned() } else { known.join(", ") };

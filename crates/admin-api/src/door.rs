@@ -24,7 +24,7 @@ use crate::call::{Call, Caller, Query};
 use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::routes::{self, Needs, Route};
-use crate::{targets, usage};
+use crate::{analytics, targets, usage};
 
 /// Largest answer: it has to fit into one message.
 const REPLY_LIMIT: usize = 900 * 1024;
@@ -162,6 +162,15 @@ impl Door {
                 let change = change(&plan, request, caller, None, now);
                 usage::reset(bus, &change, &rows, &id).await?;
                 Said::json(200, &json!({}))
+            }
+            Answer::Export(order) => {
+                let mut said = Said::text(order.format.media_type(), "");
+                said.headers.insert(export::HEADER.to_owned(), json!(order).to_string());
+                said
+            }
+            Answer::Books(asked) => {
+                let report = analytics::read(bus, &asked).await?;
+                Said::json(200, &analytics::shown(&asked, &report)?)
             }
         };
         Ok(ControlFlow::Break(said))

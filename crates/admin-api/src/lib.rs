@@ -1,10 +1,11 @@
 //! Answers the admin API: configs with their versions, virtual keys, API keys, workspaces, policies with what they have
-//! counted, and the audit log.
+//! counted, the audit log, and what the ledger says.
 //!
 //! A question becomes a plan against the stored policy, which is pure; the plan is stored in one act with its audit
 //! entry. Any number of processes may run the role: the broker tells who was first.
 
 mod accounts;
+mod analytics;
 mod answer;
 mod api_keys;
 mod audit_log;

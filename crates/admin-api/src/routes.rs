@@ -10,7 +10,7 @@ use crate::configs::{self, CreateConfig, Lint, Rollback, UpdateConfig};
 use crate::policies::{self, RatePolicyBody, UsagePolicyBody};
 use crate::refusal::Refusal;
 use crate::workspaces::{self, WorkspaceBody};
-use crate::{audit_log, openapi, targets, usage};
+use crate::{analytics, audit_log, openapi, targets, usage};
 
 /// What it takes to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,74 @@ const INTEGRATIONS: &[&str] = &["page_size", "current_page", "status", "workspac
 const WORKSPACES: &[&str] = &["page_size", "current_page", "status", "name", "exact_name"];
 const AUDIT: &[&str] =
     &["start_time", "end_time", "actor", "resource", "action", "workspace_id", "page_size", "current_page"];
+const SPEND: &[&str] = &[
+    "start_date",
+    "end_date",
+    "group_by",
+    "interval",
+    "order_by",
+    "limit",
+    "offset",
+    "latency",
+    "workspace_id",
+    "workspace",
+    "api_key",
+    "virtual_key",
+    "provider",
+    "model",
+    "operation",
+    "config",
+    "user",
+    "cache_status",
+    "status",
+    "metadata.*",
+];
+const EXPORT: &[&str] = &[
+    "format",
+    "start_date",
+    "end_date",
+    "workspace_id",
+    "workspace",
+    "api_key",
+    "virtual_key",
+    "provider",
+    "model",
+    "operation",
+    "config",
+    "user",
+    "cache_status",
+    "status",
+    "metadata.*",
+];
+const GRAPH: &[&str] = &[
+    "time_of_generation_min",
+    "time_of_generation_max",
+    "interval",
+    "workspace_id",
+    "status_code",
+    "virtual_keys",
+    "configs",
+    "api_key_ids",
+    "metadata",
+    "ai_org_model",
+    "cache_status",
+];
+const GROUP: &[&str] = &[
+    "time_of_generation_min",
+    "time_of_generation_max",
+    "current_page",
+    "page_size",
+    "order_by",
+    "order_by_type",
+    "workspace_id",
+    "status_code",
+    "virtual_keys",
+    "configs",
+    "api_key_ids",
+    "metadata",
+    "ai_org_model",
+    "cache_status",
+];
 
 fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
@@ -121,6 +189,24 @@ routes! {
     "GET" "/v1/limits" Scope("policies.list"), "Every limit in force with what is used of it", LIMITS, None, usage::index;
     "GET" "/v1/admin/targets" Scope("targets.list"), "How targets do: circuits, failures, latency", PAGES, None, targets::index;
     "POST" "/v1/admin/targets/{target}/reset" Scope("targets.update"), "Close all circuits of a target; `/` in its name is written %2F", NONE, Some(schema::<targets::Reset>), targets::reset;
+    "GET" "/v1/admin/analytics/spend" Scope("analytics.view"), "What requests and attempts took and cost, grouped and filtered", SPEND, None, analytics::spend;
+    "GET" "/v1/admin/analytics/export" Scope("analytics.view"), "Every attempt as csv, jsonl or parquet", EXPORT, None, analytics::export;
+    "GET" "/v1/analytics/graphs/cost" Scope("analytics.view"), "What was spent, in cents, by time", GRAPH, None, analytics::cost;
+    "GET" "/v1/analytics/graphs/tokens" Scope("analytics.view"), "Tokens by time", GRAPH, None, analytics::tokens;
+    "GET" "/v1/analytics/graphs/requests" Scope("analytics.view"), "Requests by time", GRAPH, None, analytics::requests;
+    "GET" "/v1/analytics/graphs/requests/rescued" Scope("analytics.view"), "Requests that were answered although an attempt had failed, by time", GRAPH, None, analytics::rescued;
+    "GET" "/v1/analytics/graphs/users" Scope("analytics.view"), "People who asked, by time", GRAPH, None, analytics::users;
+    "GET" "/v1/analytics/graphs/users/requests" Scope("analytics.view"), "Requests per person, by time", GRAPH, None, analytics::user_requests;
+    "GET" "/v1/analytics/graphs/latency" Scope("analytics.view"), "How long requests took, in milliseconds, by time", GRAPH, None, analytics::latency;
+    "GET" "/v1/analytics/graphs/errors" Scope("analytics.view"), "Requests without an answer, by time", GRAPH, None, analytics::errors;
+    "GET" "/v1/analytics/graphs/errors/rate" Scope("analytics.view"), "Percentage of requests without an answer, by time", GRAPH, None, analytics::error_rate;
+    "GET" "/v1/analytics/graphs/errors/status-codes" Scope("analytics.view"), "Requests without an answer by status", GRAPH, None, analytics::status_codes;
+    "GET" "/v1/analytics/graphs/errors/stacks" Scope("analytics.view"), "Requests without an answer by status and time", GRAPH, None, analytics::error_stacks;
+    "GET" "/v1/analytics/graphs/cache/hit-rate" Scope("analytics.view"), "Answers from the cache and what they saved, by time", GRAPH, None, analytics::cache_hit_rate;
+    "GET" "/v1/analytics/graphs/cache/latency" Scope("analytics.view"), "How long answers from the cache took, by time", GRAPH, None, analytics::cache_latency;
+    "GET" "/v1/analytics/summary/cache" Scope("analytics.view"), "What the cache did", GRAPH, None, analytics::cache_summary;
+    "GET" "/v1/analytics/groups/metadata/{key}" Scope("analytics.view"), "Requests and cost by a value of the metadata", GROUP, None, analytics::by_metadata;
+    "GET" "/v1/analytics/groups/{group}" Scope("analytics.view"), "Requests and cost by users, ai-models, provider, api_key, config, workspace or status_code", GROUP, None, analytics::by_name;
     "GET" "/v1/audit-logs" Scope("audit_logs.list"), "List changes, newest first", AUDIT, None, audit_log::index;
     "GET" "/v1/openapi.json" Nothing, "This document", NONE, None, openapi::document;
     "GET" "/admin" Nothing, "A page to read this document and try it", NONE, None, openapi::page;

@@ -14,9 +14,9 @@ use crate::routes::{self, Needs, ROUTES};
 mod limits;
 mod spellings;
 
-const NOW: Timestamp = Timestamp(1_800_000_000_000);
+pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
-struct World {
+pub(crate) struct World {
     policy: Policy,
     registry: Registry,
     options: Options,
@@ -24,7 +24,7 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let sealing = PrivateKey::from_bytes([7; 32]).public().to_text();
         let providers =
             [("here".to_owned(), providers::catalogue::blank(Default::default(), "http://127.0.0.1:1/v1"))];
@@ -39,7 +39,7 @@ impl World {
     }
 
     /// A key of a workspace with these scopes.
-    fn key(&mut self, kind: &str, workspace: &str, scopes: &[&str]) -> Identity {
+    pub(crate) fn key(&mut self, kind: &str, workspace: &str, scopes: &[&str]) -> Identity {
         let body = json!({ "name": "k", "scopes": scopes, "workspace_id": workspace });
         let plan = self.done("POST", &format!("/v1/api-keys/{kind}"), &body, None);
         let id = Slug::parse(&plan.subject.id).unwrap();
@@ -47,7 +47,7 @@ impl World {
         Identity { workspace, key: Some(id) }
     }
 
-    fn ask(
+    pub(crate) fn ask(
         &self,
         method: &str,
         path: &str,
@@ -87,7 +87,7 @@ impl World {
 
     /// Asks for a change and stores it.
     #[track_caller]
-    fn done(&mut self, method: &str, path: &str, body: &Value, who: Option<&Identity>) -> Plan {
+    pub(crate) fn done(&mut self, method: &str, path: &str, body: &Value, who: Option<&Identity>) -> Plan {
         let answer = self.ask(method, path, body, who, None).unwrap_or_else(|err| panic!("{path}: {err:?}"));
         let Answer::Change(plan) = answer else { panic!("{path} changes nothing") };
         for write in &plan.writes {
@@ -108,7 +108,7 @@ impl World {
     }
 
     #[track_caller]
-    fn refused(&self, method: &str, path: &str, body: &Value, who: Option<&Identity>) -> Refusal {
+    pub(crate) fn refused(&self, method: &str, path: &str, body: &Value, who: Option<&Identity>) -> Refusal {
         match self.ask(method, path, body, who, None) {
             Err(refusal) => refusal,
             Ok(answer) => panic!("{method} {path} was not refused: {answer:?}"),

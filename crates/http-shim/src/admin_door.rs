@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::access::{authenticate, identity_of};
 use crate::answer;
 use crate::body::{self, Body};
+use crate::exports;
 use crate::gateway::Gateway;
 
 /// How long an answer may take.
@@ -43,7 +44,7 @@ const PASSED_ON: [&str; 4] = ["if-match", "idempotency-key", "x-pointsman-worksp
 const OPEN: [&str; 2] = ["/admin", "/v1/openapi.json"];
 
 /// Where the admin API's paths begin.
-const PLACES: [&str; 9] = [
+const PLACES: [&str; 10] = [
     "/v1/configs",
     "/v1/virtual-keys",
     "/v1/providers",
@@ -52,6 +53,7 @@ const PLACES: [&str; 9] = [
     "/v1/policies",
     "/v1/limits",
     "/v1/admin",
+    "/v1/analytics",
     "/v1/audit-logs",
 ];
 
@@ -67,14 +69,25 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, request: Request<Incoming>) 
     let (parts, incoming) = request.into_parts();
     let id = gateway.fresh_id();
     let answered = match ask(gateway, &parts, incoming, &id).await {
-        Ok((reply, body)) => {
-            let kind = reply.headers.get("content-type").map_or("application/json", String::as_str);
-            answer::start(reply.status, kind, &reply.headers, body)
-        }
+        Ok((reply, body)) => answer_with(gateway, reply, body).await,
         Err(err) => refused(&err),
     };
     let mut response = answered;
     answer::name_request(response.headers_mut(), &id);
+    response
+}
+
+/// The answer; an export is read from the ledger here.
+async fn answer_with(gateway: &Arc<Gateway>, mut reply: Reply, body: Bytes) -> Response<Body> {
+    let order = reply.headers.remove(export::HEADER);
+    let kind = reply.headers.get("content-type").map_or("application/json", String::as_str);
+    let mut response = answer::start(reply.status, kind, &reply.headers, body);
+    if let Some(order) = order {
+        match exports::body(gateway.ctx.bus().clone(), &order).await {
+            Ok(body) => *response.body_mut() = body,
+            Err(err) => return refused(&err),
+        }
+    }
     response
 }
 

@@ -1,6 +1,6 @@
 //! Bodies of HTTP requests and answers.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,21 +18,23 @@ pub(crate) enum Body {
     Whole(Bytes),
     /// Piece by piece, each sent as it comes.
     Pieces(BoxStream<'static, Bytes>),
+    /// Piece by piece; an error breaks the connection off.
+    Fallible(BoxStream<'static, io::Result<Bytes>>),
 }
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut *self {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Pieces(pieces) => {
                 Pin::new(pieces).poll_next(cx).map(|piece| piece.map(|b| Ok(Frame::data(b))))
+            }
+            Self::Fallible(pieces) => {
+                Pin::new(pieces).poll_next(cx).map(|piece| piece.map(|b| b.map(Frame::data)))
             }
         }
     }
@@ -44,7 +46,7 @@ impl hyper::body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Pieces(_) => SizeHint::default(),
+            Self::Pieces(_) | Self::Fallible(_) => SizeHint::default(),
         }
     }
 }

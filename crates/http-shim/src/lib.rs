@@ -11,6 +11,7 @@ mod assembly;
 mod board;
 mod body;
 mod errors;
+mod exports;
 mod gateway;
 mod http_door;
 mod intake;

@@ -20,6 +20,8 @@ pub(crate) const KEY_VARIABLE: &str = "POINTSMAN_KEY";
 const WORKSPACE: &str = "x-pointsman-workspace";
 /// Entries asked for at once: the most that the API gives.
 const PAGE: usize = 1000;
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A gateway and the key that is shown to it.
 #[derive(Debug)]
@@ -53,7 +55,6 @@ impl Api {
         let client = reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(30))
             .build()
             .context("set up an HTTP client")?;
         Ok(Self {
@@ -117,6 +118,34 @@ impl Api {
         Ok(all)
     }
 
+    /// Reads something large into a writer, as it comes. Returns the number of bytes.
+    pub(crate) async fn download(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        to: &mut impl std::io::Write,
+    ) -> anyhow::Result<u64> {
+        const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+        let mut response = self.send(Method::GET, path, query, None, None, PATIENCE).await?;
+        let status = response.status();
+        if !status.is_success() {
+            let text = response.text().await.map_err(reqwest::Error::without_url)?;
+            return Err(self.refusal(status, &text, &Method::GET, path).into());
+        }
+        let mut bytes = 0;
+        while let Some(piece) = response
+            .chunk()
+            .await
+            .map_err(reqwest::Error::without_url)
+            .context("the gateway broke the answer off, as when the ledger goes away; ask again")?
+        {
+            bytes += piece.len() as u64;
+            to.write_all(&piece).context("write what was read")?;
+        }
+        to.flush().context("write what was read")?;
+        Ok(bytes)
+    }
+
     /// Makes something.
     pub(crate) async fn post(&self, path: &[&str], body: &Value) -> anyhow::Result<Value> {
         self.call(Method::POST, path, &[], Some(body), None).await
@@ -145,7 +174,29 @@ impl Api {
         body: Option<&Value>,
         revision: Option<u64>,
     ) -> anyhow::Result<Value> {
-        let mut request = self.client.request(method.clone(), self.url(path, query)?);
+        let response = self.send(method.clone(), path, query, body, revision, PATIENCE).await?;
+        let status = response.status();
+        let text = response
+            .text()
+            .await
+            .map_err(reqwest::Error::without_url)
+            .context("read the gateway's answer")?;
+        if status.is_success() {
+            return serde_json::from_str(&text).context("the gateway's answer is not JSON");
+        }
+        Err(self.refusal(status, &text, &method, path).into())
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Option<&Value>,
+        revision: Option<u64>,
+        patience: Duration,
+    ) -> anyhow::Result<reqwest::Response> {
+        let mut request = self.client.request(method, self.url(path, query)?).timeout(patience);
         if let Some(key) = &self.key {
             request = request.bearer_auth(key.as_str());
         }
@@ -158,20 +209,10 @@ impl Api {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(reqwest::Error::without_url).with_context(|| {
+        request.send().await.map_err(reqwest::Error::without_url).with_context(|| {
             let base = self.base.as_str().trim_end_matches('/');
             format!("reach the gateway at {base} (is it running? start it with `pointsman up`, or name it with --url)")
-        })?;
-        let status = response.status();
-        let text = response
-            .text()
-            .await
-            .map_err(reqwest::Error::without_url)
-            .context("read the gateway's answer")?;
-        if status.is_success() {
-            return serde_json::from_str(&text).context("the gateway's answer is not JSON");
-        }
-        Err(self.refusal(status, &text, &method, path).into())
+        })
     }
 
     fn url(&self, path: &[&str], query: &[(&str, String)]) -> anyhow::Result<Url> {

@@ -3,6 +3,7 @@
 mod alerts;
 mod ledger;
 mod policy;
+mod spend;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub use policy::{
     Apply, Audit, Credential, Diff, Explain, Files, Gateway, Get, History, KeyType, Keys, Kinds, Limits,
     Lint, Rollback, Route, Try, VirtualKeys, Workspaces,
 };
+pub use spend::{Spend, SpendCommand, SpendExport, SpendTable, SpendWhich};
 
 /// An event-driven gateway to language models: accepted requests are never lost.
 #[derive(Debug, Parser)]
@@ -102,6 +104,8 @@ pub enum Command {
     Route(Route),
     /// What was decided for a request, and why
     Explain(Explain),
+    /// What requests took and cost: by model, by team, by day, or by anything else
+    Spend(Spend),
     /// The ledger: check it, make it anew from the events, count costs again
     #[command(subcommand)]
     Ledger(Ledger),

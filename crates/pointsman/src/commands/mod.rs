@@ -19,6 +19,7 @@ pub(crate) mod providers;
 pub(crate) mod publish;
 pub(crate) mod requests;
 pub(crate) mod route;
+pub(crate) mod spend;
 pub(crate) mod streams;
 pub(crate) mod targets;
 pub(crate) mod virtual_keys;
