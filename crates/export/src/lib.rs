@@ -183,7 +183,7 @@ mod tests {
             id: format!("a,\"{n}\""),
             at: Timestamp(1_795_297_512_345),
             workspace: "acme".to_owned(),
-            model: (n % 2 == 0).then(|| "gpt-4o".to_owned()),
+            model: n.is_multiple_of(2).then(|| "gpt-4o".to_owned()),
             usage: Some(Usage { input: n, ..Usage::default() }),
             cost: (n > 0).then_some(NanoUsd(1_234_567_890)),
             ..Entry::default()
