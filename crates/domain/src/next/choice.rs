@@ -103,7 +103,10 @@ fn closed<'a>(
     view: &View<'_>,
     why: &mut Vec<Reason<'a>>,
 ) -> Vec<&'a Node> {
-    let judged: Vec<(&Node, Option<Over>)> = nodes.iter().map(|n| (*n, over(n, facts, view))).collect();
+    // A single target stays the one while its provider has no room: the call waits for it, or the provider decides.
+    let counts = |over: &Over| *over == Over::Open || group.strategy != Strategy::Single;
+    let judged: Vec<(&Node, Option<Over>)> =
+        nodes.iter().map(|n| (*n, over(n, facts, view).filter(counts))).collect();
     let least = judged.iter().map(|(_, over)| *over).min().flatten();
     if least == Some(Over::Open) {
         why.push(Reason::BreakerBypassed { group: &group.path });

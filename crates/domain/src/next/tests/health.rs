@@ -221,6 +221,8 @@ fn targets_whose_providers_have_no_room_are_passed_over() {
     );
     check_full(BOTH, &[], &[("b", 5000)], 61_000, "call config.targets[0] after 0 ms");
     check_full(BOTH, &[], &[("a", 1000)], 61_000, "call config.targets[0] after 0 ms");
+    let single = BOTH.replace("fallback", "single");
+    check_full(&single, &[], &[("a", 5000)], 61_000, "config.targets[0] waits");
     let balanced =
         r#"{"strategy":{"mode":"loadbalance"},"targets":[{"provider":"a","weight":9},{"provider":"b"}]}"#;
     check_full(balanced, &[], &[("a", 5000)], 61_000, "call config.targets[1] after 0 ms");
