@@ -32,7 +32,7 @@ FAILING
   retry-after=2       with such an error, send `retry-after: 2`; `500ms` adds `retry-after-ms: 500`
   rate=10/s           429 with a wait above 10 calls a second (or `100/m`) for this very model name;
                       a whole period's calls may come at once
-  wall=10/2s          at most 10 calls of this very model name in a window of 2 s, which the first one
+  wall=10/2s          at most 10 calls of this very model name in a window of 2 s, which the first
                       opens; answers tell in `x-ratelimit-limit-requests`, `-remaining-requests` and
                       `-reset-requests`; beyond it 429 with the wait
   error-body          status 200, but the body (or the only event of a stream) is an error object
