@@ -1,0 +1,4 @@
+//! Answers from what was answered before: exactly the same first, the same meaning second.
+
+/// The crate's name is the role's name, everywhere.
+pub const NAME: &str = env!("CARGO_PKG_NAME");
