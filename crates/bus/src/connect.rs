@@ -48,6 +48,8 @@ pub struct Options {
     pub store_limit: u64,
     /// Bytes that waiting requests may take; None: as many as the broker has room for.
     pub request_bytes: Option<i64>,
+    /// Bytes of kept answers that the broker holds for cache nodes. None: a gibibyte.
+    pub cache_bytes: Option<i64>,
 }
 
 /// State of the connection. `epoch` counts the times it was established.
@@ -240,6 +242,24 @@ impl Bus {
         let message = tokio::time::timeout(patience, asked).await.map_err(|_| Unanswered::Late)?;
         let message = CoreMessage::from(message.ok_or(Unanswered::Late)?);
         if message.no_responders { Err(Unanswered::Nobody) } else { Ok(message) }
+    }
+
+    /// Asks all who hear a subject; what was answered until nobody did for so long.
+    pub async fn questions(&self, subject: String, payload: Bytes, patience: Duration) -> Vec<CoreMessage> {
+        let inbox = self.client.new_inbox();
+        let mut found = Vec::new();
+        let Ok(mut answers) = self.client.subscribe(inbox.clone()).await else { return found };
+        if self.client.publish_with_reply(subject, inbox, payload).await.is_err() {
+            return found;
+        }
+        while let Ok(Some(message)) = tokio::time::timeout(patience, answers.next()).await {
+            let message = CoreMessage::from(message);
+            if message.no_responders {
+                break;
+            }
+            found.push(message);
+        }
+        found
     }
 
     /// Hands everything over and closes.

@@ -1,5 +1,6 @@
 //! Headers of the messages that leave the system.
 
+use domain::cache::Use;
 use domain::{BodyRef, Outcome, headers};
 
 use crate::Headers;
@@ -12,7 +13,8 @@ pub fn answer(outcome: &Outcome) -> Headers {
     out.insert(headers::STATUS, outcome.status.to_string().as_str());
     out.insert(headers::ATTEMPTS, outcome.attempts.len().to_string().as_str());
     out.insert("Content-Type", crate::work::one_line(&outcome.content_type).as_str());
-    route(&mut out, outcome.path.as_deref(), outcome.provider.as_deref(), outcome.retry_count);
+    let (path, provider) = (outcome.path.as_deref(), outcome.provider.as_deref());
+    route(&mut out, path, provider, outcome.retry_count, outcome.cache.as_deref());
     if let BodyRef::Stored { object, size } = &outcome.body {
         out.insert(headers::BODY, format!("{object};{size}").as_str());
     }
@@ -20,10 +22,19 @@ pub fn answer(outcome: &Outcome) -> Headers {
 }
 
 /// Says which way an answer came, under Portkey's names and ours.
-pub fn route(out: &mut Headers, path: Option<&str>, provider: Option<&str>, retry_count: i32) {
-    for (names, value) in headers::of_route(path, provider, retry_count) {
+pub fn route(
+    out: &mut Headers,
+    path: Option<&str>,
+    provider: Option<&str>,
+    retry_count: i32,
+    cache: Option<&Use>,
+) {
+    for (names, value) in headers::of_route(path, provider, retry_count, cache) {
         for name in names {
             out.insert(name, crate::work::one_line(&value).as_str());
         }
+    }
+    for (name, value) in cache.map(headers::of_entry).unwrap_or_default() {
+        out.insert(name, value.as_str());
     }
 }

@@ -9,9 +9,11 @@
 pub mod alerts;
 pub mod audit;
 pub mod bodies;
+pub mod cache;
 mod clock;
 mod connect;
 pub mod events;
+pub mod flights;
 pub mod headers_of;
 pub mod health;
 pub mod identity;

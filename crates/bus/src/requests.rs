@@ -177,6 +177,7 @@ impl Bus {
         body: &Bytes,
         how: Ending<'_>,
     ) -> Result<Ended, EndError> {
+        let outcome = &outcome.clone().offered(envelope);
         let ended_by = how.reporting.map(|attempt| attempt.number);
         let record = Record::Final(Box::new(Outcome { ended_by, ..outcome.clone() }));
         let Some(stored) = self.store_outcome(envelope, outcome.asynchronous, &record, body).await? else {
@@ -283,16 +284,20 @@ impl Bus {
             self.keep_answer(envelope, outcome, body, how.question).await?;
         }
         let end = End { outcome: outcome.kind, status: outcome.status };
-        let event = match how.reporting {
+        let mut event = match how.reporting {
             Some(attempt) => Event::attempt_finished(envelope, &outcome.attempts, attempt, Some(end)),
             None => {
                 let told = Envelope { attempts: outcome.attempts.clone(), ..envelope.clone() };
                 Event::request_finished(&told, end, outcome.finished_at)
             }
         };
+        event.cache = outcome.cache.as_deref().cloned();
         let ((), reported) =
             tokio::join!(self.answer_unless(how.gateway_told, envelope, outcome, body), self.report(&event));
         reported?;
+        if let Some(key) = envelope.flight() {
+            self.land(key).await;
+        }
         if outcome.kind == Kind::Dead {
             // Its dead letter refers to the bodies.
             return Ok(());
@@ -315,7 +320,7 @@ impl Bus {
         match &envelope.reply {
             ReplyTo::Nobody => {}
             ReplyTo::Gateway(gateway) => {
-                let (outcome, bytes) = (Box::new(outcome.clone()), body.clone());
+                let (outcome, bytes) = (Box::new(outcome.told()), body.clone());
                 let frame = Frame::End { attempt: 0, offset: 0, outcome, bytes };
                 self.send_frame(gateway, &envelope.request, &frame).await;
             }

@@ -39,6 +39,18 @@ impl Bus {
             .await
     }
 
+    /// Answers look-ups of the cache; the nodes share the questions.
+    pub async fn serve_cache(&self, version: &str) -> anyhow::Result<Service> {
+        let what = "Answers that were given before, for the same request or one of the same meaning";
+        self.offer_service("pointsman-cache", version, what, ("cache", subject::CACHE), HashMap::new()).await
+    }
+
+    /// Answers administrators' questions about kept answers; the nodes share the questions.
+    pub async fn serve_cache_admin(&self, version: &str) -> anyhow::Result<Service> {
+        let (name, what) = ("pointsman-cache-admin", "Entries of the cache");
+        self.offer_service(name, version, what, ("cache-admin", subject::CACHE_ADMIN), HashMap::new()).await
+    }
+
     async fn offer_service(
         &self,
         name: &str,

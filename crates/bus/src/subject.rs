@@ -21,6 +21,8 @@ pub const RESPONSE_STREAM: &str = "LLM_RESPONSE";
 pub const EVENT_STREAM: &str = "LLM_EVENT";
 /// Stream of what limits have counted.
 pub const LIMIT_STREAM: &str = "LLM_LIMIT";
+/// Stream of answers that may be given again.
+pub const CACHE_STREAM: &str = "LLM_CACHE";
 /// Stream of dead letters.
 pub const DEAD_STREAM: &str = "LLM_DEAD";
 /// Stream of what alerts said, what became of it, and what they remember.
@@ -339,6 +341,46 @@ pub const ADMIN: &str = "llm.lookup.admin";
 
 /// Questions to the ledger.
 pub const LEDGER: &str = "llm.lookup.ledger";
+
+/// Asks the cache for an answer; the nodes share the questions.
+pub const CACHE: &str = "llm.lookup.cache";
+
+/// Administrators' questions about entries; the nodes share them.
+pub const CACHE_ADMIN: &str = "llm.lookup.cache-admin";
+
+/// Asks all cache nodes how they do.
+pub const CACHE_NODES: &str = "llm.lookup.cache-nodes";
+
+/// An answer that may be given again.
+pub(crate) fn cache_entry(workspace: &Workspace, request: &RequestId) -> String {
+    format!("llm.cache.{workspace}.{request}")
+}
+
+/// The request that is called for among the same ones; `key` is a hash.
+pub(crate) fn flight(key: &str) -> String {
+    format!("llm.state.=flight.{key}")
+}
+
+/// Tells that the request has ended that led a key.
+pub(crate) fn landed(key: &str) -> String {
+    format!("llm.flight.{key}.landed")
+}
+
+/// Every such end.
+pub(crate) const LANDED_ALL: &str = "llm.flight.*.landed";
+
+/// Asks whether anybody waits for the request that leads a key.
+pub(crate) fn followed(key: &str) -> String {
+    format!("llm.flight.{key}.followed")
+}
+
+/// Every such question.
+pub(crate) const FOLLOWED_ALL: &str = "llm.flight.*.followed";
+
+/// The key of a flight's subject.
+pub fn parse_flight(subject: &str) -> Option<&str> {
+    subject.strip_prefix("llm.flight.")?.split('.').next()
+}
 
 /// Asks the broker for messages of a stream without going through a consumer.
 pub(crate) fn direct_get(stream: &str) -> String {

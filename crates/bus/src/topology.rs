@@ -21,6 +21,7 @@ const STREAMS: &[&str] = &[
     include_str!("../../../nats/streams/LLM_RESULT.json"),
     include_str!("../../../nats/streams/LLM_RESPONSE.json"),
     include_str!("../../../nats/streams/LLM_EVENT.json"),
+    include_str!("../../../nats/streams/LLM_CACHE.json"),
     include_str!("../../../nats/streams/LLM_DEAD.json"),
     include_str!("../../../nats/streams/LLM_ALERT.json"),
     include_str!("../../../nats/streams/LLM_NOTICE.json"),
@@ -96,6 +97,7 @@ impl Bus {
                 config.max_messages_per_subject = options.lane_backlog;
                 config.max_bytes = options.request_bytes.unwrap_or(-1);
             }
+            subject::CACHE_STREAM => config.max_bytes = options.cache_bytes.unwrap_or(config.max_bytes),
             subject::CALL_STREAM => config.max_messages_per_subject = options.call_backlog,
             subject::RESPONSE_STREAM | subject::RESPONSE_BUCKET_STREAM => {
                 config.max_age = options.responses_ttl;

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::cache::{Asked, Wishes};
 use crate::config::{HeaderOptions, Unsupported, params};
 use crate::health::Watch;
 use crate::limit::Hold;
@@ -355,6 +356,12 @@ pub struct Envelope {
     /// The body holds `provider` or `config`, which no provider is to see.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub options_in_body: bool,
+    /// What the caller wants of the cache.
+    #[serde(default, skip_serializing_if = "Wishes::is_none")]
+    pub wishes: Wishes,
+    /// What the cache was asked for it, at the target that it is at. None: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Box<Asked>>,
     /// The answer says what it cost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub show_cost: bool,
@@ -438,6 +445,11 @@ impl Envelope {
         self.request.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         })
+    }
+
+    /// The key under which the same requests wait for this one's answer.
+    pub fn flight(&self) -> Option<&str> {
+        self.cache.as_ref().and_then(|asked| asked.flight.as_deref())
     }
 
     /// Puts the envelope and its inline bodies into one payload.

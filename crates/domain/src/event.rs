@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cache::{Entry, Invalidation, Selection, Stored, Use};
 use crate::limit::Hold;
-use crate::model::NanoUsd;
 use crate::outcome::Kind as OutcomeKind;
-use crate::{Attempt, AttemptId, Envelope, Lane, Operation, RequestId, Slug, Timestamp, Usage, Workspace};
+use crate::{Attempt, AttemptId, Envelope, Lane, Operation, RequestId, Slug, Timestamp, Workspace};
 
 /// Version of the schema; raised only by additions.
 pub const VERSION: u32 = 1;
@@ -28,6 +28,12 @@ pub enum Kind {
     /// A limit was used up to its threshold, or wholly.
     #[serde(rename = "limit.crossed")]
     LimitCrossed,
+    /// An answer was stored, to be given again.
+    #[serde(rename = "cache.stored")]
+    CacheStored,
+    /// Answers were taken out of the cache by hand.
+    #[serde(rename = "cache.invalidated")]
+    CacheInvalidated,
 }
 
 impl Kind {
@@ -39,6 +45,8 @@ impl Kind {
             Self::RequestFinished => "request.finished",
             Self::DeadLettered => "dead.lettered",
             Self::LimitCrossed => "limit.crossed",
+            Self::CacheStored => "cache.stored",
+            Self::CacheInvalidated => "cache.invalidated",
         }
     }
 }
@@ -86,44 +94,6 @@ pub fn decisions(attempts: &[Attempt]) -> Vec<Decision> {
         why: a.why.clone(),
     };
     attempts.iter().enumerate().map(decide).collect()
-}
-
-/// How an answer came from our cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CacheStatus {
-    /// The same request had been answered before.
-    Hit,
-    /// A request of the same meaning had been answered before.
-    SemanticHit,
-}
-
-impl CacheStatus {
-    /// The word used in events and reports.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::SemanticHit => "semantic_hit",
-        }
-    }
-}
-
-/// An answer from our cache.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CacheUse {
-    /// How it was found.
-    pub status: CacheStatus,
-    /// Provider that had given the answer.
-    pub provider: String,
-    /// Model that had given the answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// Tokens that the answer had taken.
-    #[serde(default)]
-    pub usage: Usage,
-    /// What it had cost, and was saved. None: its price was not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub saved: Option<NanoUsd>,
 }
 
 /// How far a limit is used up.
@@ -187,9 +157,9 @@ pub struct Event {
     /// The person that the request was made for, as its metadata (`_user`) or its body (`user`) says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The answer came from our cache, and what it saved.
+    /// The cache's part in the answer; present with `final` where the config names the cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cache: Option<CacheUse>,
+    pub cache: Option<Use>,
     /// The attempt's id, `<request>.<number>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt_id: Option<AttemptId>,
@@ -237,6 +207,12 @@ pub struct Event {
     /// The limit that was crossed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Crossed>,
+    /// The answer that was stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Stored>,
+    /// The answers that were taken out of the cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invalidated: Option<Invalidation>,
 }
 
 /// How a request ended, as events tell it.
@@ -251,56 +227,30 @@ pub struct End {
 impl Event {
     fn of(kind: Kind, id: String, envelope: &Envelope, at: Timestamp) -> Self {
         Self {
-            v: VERSION,
-            id,
-            kind,
-            at,
-            request: envelope.request.clone(),
-            workspace: envelope.workspace.clone(),
-            causation: envelope.request.to_string(),
             operation: envelope.operation,
             lane: envelope.lane,
             key: envelope.key.clone(),
             user: envelope.user.clone(),
-            cache: None,
-            attempt_id: None,
-            attempt: None,
-            hold: None,
             streamed: envelope.stream,
-            last: false,
-            outcome: None,
-            status: None,
-            total_ms: None,
-            overhead_ms: None,
-            decisions: Vec::new(),
             config: envelope.config.to_string(),
             traceparent: envelope.traceparent.clone(),
             trace_id: envelope.trace_id.clone(),
             metadata: envelope.metadata.clone(),
-            reason: None,
-            limit: None,
+            ..Self::bare(kind, id, (envelope.workspace.clone(), envelope.request.clone()), at)
         }
     }
 
-    /// A limit was used past a point, the last time by this request. `window` tells one window of the limit from the
-    /// next.
-    pub fn limit_crossed(
-        (workspace, request): (Workspace, RequestId),
-        crossed: Crossed,
-        window: u64,
-        at: Timestamp,
-    ) -> Self {
-        let Crossed { limit, bucket, level, .. } = &crossed;
-        let level = if *level == Level::Exhausted { "exhausted" } else { "threshold" };
+    /// Something that no request's envelope tells of.
+    fn bare(kind: Kind, id: String, (workspace, request): (Workspace, RequestId), at: Timestamp) -> Self {
         Self {
             v: VERSION,
-            id: format!("{limit}.{bucket}.{window}.{level}"),
-            kind: Kind::LimitCrossed,
+            id,
+            kind,
             at,
             causation: request.to_string(),
             request,
             workspace,
-            // Readers expect some; a limit has none of its own.
+            // Readers expect some.
             operation: Operation::Chat,
             lane: Lane::Normal,
             key: None,
@@ -321,8 +271,46 @@ impl Event {
             trace_id: None,
             metadata: None,
             reason: None,
-            limit: Some(crossed),
+            limit: None,
+            stored: None,
+            invalidated: None,
         }
+    }
+
+    /// A limit was used past a point, the last time by this request. `window` tells one window of the limit from the
+    /// next.
+    pub fn limit_crossed(
+        of: (Workspace, RequestId),
+        crossed: Crossed,
+        window: u64,
+        at: Timestamp,
+    ) -> Self {
+        let Crossed { limit, bucket, level, .. } = &crossed;
+        let level = if *level == Level::Exhausted { "exhausted" } else { "threshold" };
+        let id = format!("{limit}.{bucket}.{window}.{level}");
+        Self { limit: Some(crossed), ..Self::bare(Kind::LimitCrossed, id, of, at) }
+    }
+
+    /// An answer was stored, to be given again.
+    pub fn cache_stored(entry: &Entry, at: Timestamp) -> Self {
+        let Entry { id, workspace, key, asked_at, expires_at, size, .. } = entry;
+        let stored = Stored {
+            entry: id.clone(),
+            key: key.clone(),
+            asked_at: *asked_at,
+            expires_at: *expires_at,
+            size: *size,
+        };
+        let of = (workspace.clone(), id.clone());
+        let bare = Self::bare(Kind::CacheStored, format!("{id}.stored"), of, at);
+        Self { operation: entry.operation, stored: Some(stored), ..bare }
+    }
+
+    /// Answers were taken out of the cache. `change` is the id of the order to do so.
+    pub fn cache_invalidated(workspace: Workspace, change: RequestId, selection: Selection, at: Timestamp) -> Self {
+        let id = format!("{change}.invalidated");
+        let bare = Self::bare(Kind::CacheInvalidated, id, (workspace, change), at);
+        Self { invalidated: Some(Invalidation { selection, at }), ..bare }
     }
 
     /// An asynchronous request was taken on.

@@ -5,14 +5,14 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use crate::Outcome;
+use crate::{Outcome, cache};
 use crate::envelope::{Malformed, frame, unframe};
 
 /// Most bytes of an answer in one frame.
 pub const MAX_CHUNK: usize = 128 * 1024;
 
 /// What the caller learns before the first byte of the body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Head {
     /// HTTP status.
     pub status: u16,
@@ -27,6 +27,9 @@ pub struct Head {
     pub provider: String,
     /// Retries made at that target.
     pub retry_count: i32,
+    /// The cache's part in the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Box<cache::Use>>,
 }
 
 /// A piece of an answer.
@@ -126,6 +129,7 @@ mod tests {
             path: "config".into(),
             provider: "mock".into(),
             retry_count: 0,
+            cache: None,
         };
         for frame in [
             Frame::Head { attempt: 2, head },

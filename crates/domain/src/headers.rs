@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::cache::{Use, Wishes};
 use crate::config::{HeaderOptions, Profile, clear_credential};
 use crate::envelope::Passthrough;
 use crate::time::{Timestamp, parse_duration};
@@ -90,6 +91,22 @@ pub const RETRY_COUNT: [&str; 2] = ["x-portkey-retry-attempt-count", "x-pointsma
 pub const ANSWERED_BY: [&str; 2] = ["x-portkey-provider", "x-pointsman-provider"];
 /// On answers: whether the cache answered.
 pub const CACHE_STATUS: [&str; 2] = ["x-portkey-cache-status", "x-pointsman-cache-status"];
+/// On answers of the cache: the request that had been answered.
+pub const CACHE_ENTRY: &str = "x-pointsman-cache-entry";
+/// On answers of the cache: how alike the two requests are, up to 1.
+pub const CACHE_SCORE: &str = "x-pointsman-cache-score";
+/// On answers of the cache: seconds since the answer was stored.
+pub const CACHE_AGE: &str = "x-pointsman-cache-age";
+/// On answers of the cache: US dollars that the answer had cost and that were saved.
+pub const CACHE_SAVED_COST: &str = "x-pointsman-cache-saved-cost";
+/// On answers of the cache: tokens that the answer had taken.
+pub const CACHE_SAVED_TOKENS: &str = "x-pointsman-cache-saved-tokens";
+/// On answers of the cache: `true` if the request waited for the same one that was on its way.
+pub const CACHE_SHARED: &str = "x-pointsman-cache-shared";
+/// Tags of the answer in the cache, a comma list.
+pub const CACHE_TAGS: &str = "x-pointsman-cache-tags";
+/// Set by gateways: what the caller wants of the cache, a JSON object.
+pub const CACHE_WISHES: &str = "Pointsman-Cache";
 /// On answers: the caller's trace id, or the one the request was given.
 pub const ANSWERED_TRACE: [&str; 2] = [TRACE_ID, "x-pointsman-trace-id"];
 /// On answers that are our own failure: `true`.
@@ -100,10 +117,31 @@ pub fn of_route(
     path: Option<&str>,
     provider: Option<&str>,
     retry_count: i32,
+    cache: Option<&Use>,
 ) -> Vec<([&'static str; 2], String)> {
-    let mut out = vec![(RETRY_COUNT, retry_count.to_string()), (CACHE_STATUS, "DISABLED".to_owned())];
+    let status = cache.map_or("DISABLED", |cache| cache.status.header());
+    let mut out = vec![(RETRY_COUNT, retry_count.to_string()), (CACHE_STATUS, status.to_owned())];
     out.extend(path.map(|path| (OPTION_INDEX, path.to_owned())));
     out.extend(provider.map(|provider| (ANSWERED_BY, provider.to_owned())));
+    out
+}
+
+/// What an answer says of the entry that it came from, or would have come from: names and values of headers.
+pub fn of_entry(cache: &Use) -> Vec<(&'static str, String)> {
+    let mut out = Vec::new();
+    let seen = cache.shadow.as_ref();
+    let entry = cache.entry.as_ref().or(seen.map(|shadow| &shadow.entry));
+    out.extend(entry.map(|entry| (CACHE_ENTRY, entry.local().to_owned())));
+    let score = cache.score.or(seen.map(|shadow| shadow.score));
+    out.extend(score.map(|score| (CACHE_SCORE, format!("{score:.4}"))));
+    if !cache.status.is_hit() {
+        return out;
+    }
+    out.extend(cache.age_ms.map(|age| (CACHE_AGE, (age / 1000).to_string())));
+    out.extend(cache.saved.map(|saved| (CACHE_SAVED_COST, saved.to_string())));
+    let tokens = cache.usage.input.saturating_add(cache.usage.output);
+    out.push((CACHE_SAVED_TOKENS, tokens.to_string()));
+    out.extend(cache.shared.then(|| (CACHE_SHARED, "true".to_owned())));
     out
 }
 
@@ -178,6 +216,8 @@ pub struct Options {
     pub content_type: Option<String>,
     /// Method and path of what passes through.
     pub passthrough: Option<Passthrough>,
+    /// What the caller wants of the cache.
+    pub wishes: Wishes,
 }
 
 impl Options {
@@ -207,6 +247,7 @@ impl Options {
             passthrough: get(PATH)
                 .map(|path| Passthrough::new(get(METHOD).unwrap_or("POST"), path))
                 .transpose()?,
+            wishes: wishes(&get)?,
         })
     }
 }
@@ -367,6 +408,63 @@ fn routing<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<HeaderOptions, 
         model: None,
         profile: Profile::default(),
     })
+}
+
+/// Most tags of an answer in the cache, and characters of a tag or a namespace.
+const MOST_TAGS: usize = 16;
+const LONGEST_NAME: usize = 128;
+
+/// What the caller wants of the cache.
+///
+/// Source: `Cache-Control` in RFC 9111, section 5.2.1; Portkey's headers.
+fn wishes<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<Wishes, ApiError> {
+    if let Some(text) = get(CACHE_WISHES) {
+        return serde_json::from_str(text)
+            .map_err(|err| invalid(CACHE_WISHES, format!("gateways set it; leave it out ({err})")));
+    }
+    let either = |portkey: &'static str, ours: &'static str| {
+        get(portkey).map(|value| (portkey, value)).or_else(|| get(ours).map(|value| (ours, value)))
+    };
+    let mut wishes = Wishes::default();
+    if let Some((name, value)) = either("x-portkey-cache-force-refresh", "x-pointsman-cache-force-refresh") {
+        wishes.refresh = flag(name, Some(value))?.unwrap_or(false);
+    }
+    if let Some((name, value)) = either("x-portkey-debug", "x-pointsman-debug") {
+        wishes.private = flag(name, Some(value))? == Some(false);
+    }
+    if let Some((name, value)) = either("x-portkey-cache-namespace", "x-pointsman-cache-namespace") {
+        short(name, value)?;
+        wishes.namespace = Some(value.to_owned()).filter(|value| !value.is_empty());
+    }
+    for tag in get(CACHE_TAGS).unwrap_or_default().split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+        short(CACHE_TAGS, tag)?;
+        wishes.tags.push(tag.to_owned());
+    }
+    if wishes.tags.len() > MOST_TAGS {
+        let message = format!("{} tags are too many; at most {MOST_TAGS}", wishes.tags.len());
+        return Err(invalid(CACHE_TAGS, message));
+    }
+    for part in get("cache-control").unwrap_or_default().split(',').map(str::trim) {
+        let (word, value) = part.split_once('=').unwrap_or((part, ""));
+        match word.to_ascii_lowercase().as_str() {
+            "no-store" => wishes.no_store = true,
+            "no-cache" => wishes.refresh = true,
+            // What is no number is not understood, and what is not understood is passed over.
+            "max-age" => {
+                let seconds = value.trim_matches('"').parse().ok();
+                wishes.max_age = seconds.map(Duration::from_secs).or(wishes.max_age);
+            }
+            _ => {}
+        }
+    }
+    Ok(wishes)
+}
+
+fn short(name: &str, value: &str) -> Result<(), ApiError> {
+    match value.chars().count() {
+        0..=LONGEST_NAME => Ok(()),
+        length => Err(invalid(name, format!("{length} characters are too many; at most {LONGEST_NAME}"))),
+    }
 }
 
 fn provider_options(value: &str) -> Result<serde_json::Map<String, serde_json::Value>, ApiError> {

@@ -7,6 +7,7 @@ pub mod alert;
 pub mod attempt;
 pub mod audit;
 pub mod breaker;
+pub mod cache;
 pub mod config;
 pub mod conversation;
 pub mod envelope;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::{Malformed, frame, unframe};
+use crate::cache;
 use crate::{ApiError, Attempt, BodyRef, Envelope, Lane, Operation, RequestId, Timestamp, Workspace};
 
 /// How a request ended.
@@ -91,6 +92,12 @@ pub struct Outcome {
     /// It is a response that is kept, to be looked at and continued.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
+    /// The cache's part in it. None: the config does not name the cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Box<cache::Use>>,
+    /// Under what the answer is offered to the cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Box<cache::Ticket>>,
     /// The answer's body.
     #[serde(default)]
     pub body: BodyRef,
@@ -113,6 +120,25 @@ impl Outcome {
             ..Self::blank(envelope, now)
         };
         (outcome, body)
+    }
+
+    /// Offers the answer to the cache, if it is one that may be given again.
+    #[must_use]
+    pub fn offered(mut self, envelope: &Envelope) -> Self {
+        let asked = envelope.cache.as_ref().filter(|asked| self.path.as_ref() == Some(&asked.path));
+        let ticket = asked.and_then(|asked| asked.ticket.clone());
+        let whole = self.kind == Kind::Answered && self.status == 200 && !self.truncated;
+        self.ticket = ticket.filter(|_| whole && self.body.size() <= cache::LARGEST_ANSWER).map(Box::new);
+        if let Some(part) = &mut self.cache {
+            part.offered = self.ticket.is_some();
+        }
+        self
+    }
+
+    /// The same without what only the cache has to know.
+    #[must_use]
+    pub fn told(&self) -> Self {
+        Self { ticket: None, ..self.clone() }
     }
 
     /// An outcome that still lacks its answer.
@@ -138,6 +164,8 @@ impl Outcome {
             ended_by: None,
             asynchronous: envelope.asynchronous,
             kept: false,
+            cache: envelope.cache.as_ref().map(|asked| Box::new(cache::Use::of(asked))),
+            ticket: None,
             body: BodyRef::default(),
         }
     }

@@ -102,6 +102,21 @@ pub mod ms {
     }
 }
 
+/// The same for a duration that may be missing.
+pub mod optional_ms {
+    use super::*;
+
+    /// Writes milliseconds, or null.
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(millis).serialize(serializer)
+    }
+
+    /// Reads milliseconds, or null.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

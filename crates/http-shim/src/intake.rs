@@ -312,6 +312,8 @@ impl Order {
             metadata: self.asked.metadata.clone(),
             seen: std::collections::BTreeMap::new(),
             options_in_body: false,
+            wishes: domain::cache::Wishes::default(),
+            cache: None,
             show_cost: false,
             traceparent: self.asked.traceparent.clone(),
             trace_id: self.asked.trace_id.clone(),

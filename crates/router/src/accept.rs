@@ -297,6 +297,8 @@ impl Router {
             metadata: None,
             seen: std::collections::BTreeMap::new(),
             options_in_body: false,
+            wishes: domain::cache::Wishes::default(),
+            cache: None,
             show_cost: false,
             traceparent: None,
             trace_id: None,

@@ -51,7 +51,11 @@ pub fn observations(event: &Event) -> Vec<Observation> {
             );
         }
         EventKind::DeadLettered => found.push(Observation::DeadLetter { workspace: workspace() }),
-        EventKind::AttemptFinished | EventKind::RequestFinished | EventKind::RequestAccepted => {}
+        EventKind::AttemptFinished
+        | EventKind::RequestFinished
+        | EventKind::RequestAccepted
+        | EventKind::CacheStored
+        | EventKind::CacheInvalidated => {}
     }
     if let Some(cost) = event.attempt.as_ref().and_then(|attempt| attempt.cost).filter(|cost| cost.0 > 0) {
         found.push(Observation::Spent { workspace: workspace(), cost });
