@@ -9,6 +9,7 @@ mod clients;
 mod crash;
 mod dialects;
 mod doors;
+mod embedding;
 mod gitops;
 mod health;
 mod interface;

@@ -1,4 +1,6 @@
 //! Answers from what was answered before: exactly the same first, the same meaning second.
 
+pub mod embed;
+
 /// The crate's name is the role's name, everywhere.
 pub const NAME: &str = env!("CARGO_PKG_NAME");
