@@ -411,6 +411,7 @@ async fn limits_of_keys_and_workspaces_refuse_before_any_target() {
         json!({ "name": "w", "slug": "w", "rate_limits": [{ "type": "requests", "unit": "rph", "value": 5 }] }),
     )
     .await;
+    administer("/v1/admin/workspaces", json!({ "name": "v", "slug": "v" })).await;
     let limits = json!([{ "type": "requests", "unit": "rph", "value": 2 }]);
     let mut keys = Vec::new();
     for name in ["a", "b", "c"] {
@@ -426,6 +427,29 @@ async fn limits_of_keys_and_workspaces_refuse_before_any_target() {
     }
     let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
     assert_eq!(statuses, [200, 200, 429, 200, 200, 429, 200, 429, 429]);
+    // A target that a limit of its own leaves out is no way around the key's.
+    administer(
+        "/v1/virtual-keys",
+        json!({
+            "name": "none", "slug": "none", "provider": "mock", "key": "sk-test", "workspace_id": "v",
+            "rate_limits": [{ "type": "tokens", "unit": "rph", "value": 1 }],
+        }),
+    )
+    .await;
+    let made = administer(
+        "/v1/api-keys/workspace/service",
+        json!({ "name": "d", "workspace_id": "v", "rate_limits": limits }),
+    )
+    .await;
+    let config = json!({
+        "strategy": { "mode": "fallback" }, "targets": [{ "provider": "@none" }, { "provider": "mock" }],
+    });
+    let mut around = Vec::new();
+    for _ in 0..3 {
+        let request = client.chat("mock").bearer_auth(made["key"].as_str().unwrap());
+        around.push(client.send(request.header("x-portkey-config", config.to_string())).await.status);
+    }
+    assert_eq!(around, [200, 200, 429]);
     let words = |index: usize| answers[index].body["message"].as_str().unwrap().to_owned();
     assert!(
         words(2).starts_with("Portkey Error: apikey ") && words(2).ends_with("Error Code: 05"),

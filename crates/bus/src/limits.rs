@@ -123,7 +123,7 @@ impl Bus {
             account.reset();
             match self.put_limit_account(&account, sequence).await {
                 Ok(_) => {
-                    self.recall_limit(bucket).await;
+                    self.recall_limit("", bucket).await;
                     return Ok(true);
                 }
                 Err(PutError::Conflict) => {}
@@ -132,9 +132,10 @@ impl Bus {
         }
     }
 
-    /// Asks all routers to give back what they have of a bucket and do not need at this moment.
-    pub async fn recall_limit(&self, bucket: &str) {
-        self.send(subject::LIMIT_RECALL.to_owned(), Bytes::from(bucket.to_owned())).await;
+    /// Asks all other routers to give back what they have of a bucket and do not need at this moment. `by` is the
+    /// router that asks; nobody has an empty name.
+    pub async fn recall_limit(&self, by: &str, bucket: &str) {
+        self.send(subject::LIMIT_RECALL.to_owned(), Bytes::from(format!("{by}\n{bucket}"))).await;
     }
 
     /// Hears when somebody needs what this router has of a bucket.
@@ -304,10 +305,15 @@ impl Bus {
 pub struct Recalls(Subscription);
 
 impl Recalls {
-    /// The next one. None: the connection is closed.
-    pub async fn next(&mut self) -> Option<String> {
-        let message = self.0.next().await?;
-        Some(String::from_utf8_lossy(&message.payload).into_owned())
+    /// The router that asks, and the bucket. None: the connection is closed.
+    pub async fn next(&mut self) -> Option<(String, String)> {
+        loop {
+            let message = self.0.next().await?;
+            let text = String::from_utf8_lossy(&message.payload);
+            if let Some((by, bucket)) = text.split_once('\n') {
+                return Some((by.to_owned(), bucket.to_owned()));
+            }
+        }
     }
 }
 

@@ -386,6 +386,9 @@ pub struct Envelope {
     /// The most recent failure, in case it becomes the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<FailedAnswer>,
+    /// The limits of its key and its workspace have counted it: it was called for, or nearly so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counted: bool,
     /// What it waits for. None: it does not wait for room in a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,

@@ -319,6 +319,7 @@ impl Order {
             numbers_used: 0,
             result_seq: 0,
             failed: None,
+            counted: false,
             waiting: None,
             call: None,
             body: domain::BodyRef::default(),

@@ -304,6 +304,7 @@ impl Router {
             numbers_used: 0,
             result_seq: 0,
             failed: None,
+            counted: false,
             waiting: None,
             call: None,
             body: BodyRef::default(),

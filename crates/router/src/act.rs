@@ -9,13 +9,12 @@ use bus::work::Delivery;
 use bus::{PutError, subject};
 use bytes::Bytes;
 use domain::config::Target;
-use domain::envelope::FailedAnswer;
 use domain::health::{Watch, target_key};
 use domain::next::{self, Decision, View};
 use domain::quota::Need;
 use domain::{
-    ApiError, Attempt, BodyRef, Call, Config, ConfigSource, Envelope, ErrorClass, Event, Next, Outcome,
-    Refusal, Timestamp, outcome,
+    ApiError, Attempt, Call, Config, ConfigSource, Envelope, ErrorClass, Event, Next, Outcome, Refusal,
+    Timestamp, outcome,
 };
 use parking_lot::Mutex;
 use providers::resolve::{self, Unresolved};
@@ -26,7 +25,7 @@ use crate::Options;
 use crate::configs::Configs;
 use crate::facts::Reachable;
 use crate::health::Book;
-use crate::limited::put_down;
+use crate::limited::Stopped;
 use crate::limits::{Keeper, Limited, Verdict, verdict};
 use crate::target::dropped;
 
@@ -156,19 +155,21 @@ impl Router {
                         Err(NotCalled::QueueFull) => {}
                         Err(NotCalled::Unusable(err)) => {
                             self.report(&envelope, &mut unreported).await?;
-                            failed = unusable(&mut envelope, &chosen, &err, now);
+                            failed = Stopped::unusable(err).note(&mut envelope, &chosen, now);
                         }
                         Err(NotCalled::Limited(limited)) => {
                             self.report(&envelope, &mut unreported).await?;
                             match verdict(target.on_limit, &limited, envelope.deadline, now) {
                                 Verdict::Refuse => return self.refuse_limited(&envelope, &limited).await,
                                 Verdict::Wait(after) => {
-                                    return self
-                                        .wait_for_room(envelope, *limited, after, body, &failed)
-                                        .await;
+                                    envelope.waiting = Some(limited.waiting(&envelope, now));
+                                    self.wait(&mut envelope, "parked", after.max(AT_ONCE), body, &failed)
+                                        .await?;
+                                    return Ok(Step::GoesOn);
                                 }
                                 Verdict::Next(leads_on) => {
-                                    failed = put_down(&mut envelope, &chosen, &limited, leads_on, now);
+                                    let stopped = limited.stopped(leads_on);
+                                    failed = stopped.note(&mut envelope, &chosen, now);
                                 }
                             }
                         }
@@ -239,16 +240,9 @@ impl Router {
         let queue = subject::token(&resolved.queue);
         self.ensure_target(&queue, resolved.concurrency).await?;
         let number = envelope.numbers_used + 1;
-        let needs = self.needs(envelope, target, &resolved, body).await?;
-        let reserved = self.limits.reserve(envelope, number, &needs.wants).await;
-        let reserved = reserved.map_err(|refused| {
-            NotCalled::Limited(Box::new(Limited::of(&refused, envelope, self.ctx.clock().now())))
-        })?;
-        let mut default_params = target.default_params.clone();
-        if let Some((field, bound)) = needs.bound(envelope.operation) {
-            default_params.insert(field.to_owned(), bound);
-        }
+        let (reserved, default_params) = self.set_aside(envelope, target, &resolved, body).await?;
         envelope.numbers_used = number;
+        envelope.counted = true;
         envelope.waiting = None;
         envelope.call = Some(Call {
             number,
@@ -464,31 +458,6 @@ fn queue_full(target: &Target, number: u32, now: Timestamp) -> Attempt {
         message: Some("the target's queue was full".to_owned()),
         ..Attempt::new(number, &target.path, &target.provider, now, now)
     }
-}
-
-/// Notes an attempt that ended before a call: the error stands where a provider's answer would.
-fn unusable(envelope: &mut Envelope, chosen: &Choice<'_>, err: &ApiError, now: Timestamp) -> Bytes {
-    let target = chosen.target;
-    let number = envelope.numbers_used + 1;
-    envelope.numbers_used = number;
-    envelope.call = None;
-    let unsupported = err.code.as_deref() == Some("unsupported_operation");
-    envelope.attempts.push(Attempt {
-        status: Some(err.status),
-        error: Some(if unsupported { ErrorClass::Unsupported } else { ErrorClass::Unusable }),
-        message: Some(err.message.clone()),
-        why: chosen.why.to_vec(),
-        ..Attempt::new(number, &target.path, &target.provider, now, now)
-    });
-    let body = Bytes::from(err.body_for(envelope.operation));
-    envelope.failed = Some(FailedAnswer {
-        attempt: number,
-        content_type: "application/json".to_owned(),
-        headers: std::collections::BTreeMap::new(),
-        kept: false,
-        body: BodyRef::Inline { size: body.len() },
-    });
-    body
 }
 
 fn no_answer(attempt: &Attempt) -> String {

@@ -1,20 +1,41 @@
-//! A call that a limit leaves no room for: refused, put off, or left to the next target.
+//! A call that is not made: nothing was left of a limit, or the target cannot serve the request.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
+use bus::requests::Ending;
 use bytes::Bytes;
+use domain::config::Target;
 use domain::envelope::{FailedAnswer, Waiting};
 use domain::limit::LEADS_ON;
-use domain::{Attempt, BodyRef, Envelope, ErrorClass, Outcome, Timestamp, outcome};
+use domain::{ApiError, Attempt, BodyRef, Envelope, ErrorClass, Outcome, Timestamp, outcome};
+use providers::resolve::Resolved;
+use serde_json::{Map, Value};
 
-use crate::act::{Choice, Router, Step, Trouble, over};
-use crate::limits::Limited;
-use bus::requests::Ending;
-
-/// Shorter waits are not worth a schedule.
-const SHORTEST: Duration = Duration::from_millis(250);
+use crate::act::{Choice, NotCalled, Router, Step, Trouble, over};
+use crate::limits::{Limited, Reserved};
 
 impl Router {
+    /// Sets aside what limits need of a call, and says which fields a body gets that lacks them: the target's, and a
+    /// bound of the answer where nothing else bounds it.
+    pub(crate) async fn set_aside(
+        &self,
+        envelope: &Envelope,
+        target: &Target,
+        resolved: &Resolved,
+        body: &Bytes,
+    ) -> Result<(Option<Reserved>, Map<String, Value>), NotCalled> {
+        let needs = self.needs(envelope, target, resolved, body).await?;
+        let reserved = self.limits.reserve(envelope, envelope.numbers_used + 1, &needs.wants).await;
+        let reserved = reserved.map_err(|refused| {
+            NotCalled::Limited(Box::new(Limited::of(&refused, envelope, self.ctx.clock().now())))
+        })?;
+        let mut fields = target.default_params.clone();
+        if let Some((field, bound)) = needs.bound(envelope.operation) {
+            fields.insert(field.to_owned(), bound);
+        }
+        Ok((reserved, fields))
+    }
+
     /// The request ends here.
     pub(crate) async fn refuse_limited(
         &self,
@@ -27,56 +48,65 @@ impl Router {
         let how = Ending { reporting: None, gateway_told: false, question: None };
         Ok(over(self.ctx.bus().end(envelope, &outcome, &body, how).await?, envelope))
     }
+}
 
-    /// The request waits on the broker until there may be room.
-    pub(crate) async fn wait_for_room(
-        &self,
-        mut envelope: Envelope,
-        limited: Limited,
-        after: Duration,
-        body: &Bytes,
-        failed: &Bytes,
-    ) -> Result<Step, Trouble> {
-        let now = self.ctx.clock().now();
+impl Limited {
+    /// What a request waits for that lies on the broker until there may be room.
+    pub(crate) fn waiting(&self, envelope: &Envelope, now: Timestamp) -> Waiting {
         let since = envelope.waiting.as_ref().map_or(now, |waiting| waiting.since);
-        envelope.waiting = Some(Waiting { bucket: limited.bucket, since, until: limited.opens_at });
-        self.wait(&mut envelope, "parked", after.max(SHORTEST), body, failed).await?;
-        Ok(Step::GoesOn)
+        Waiting { bucket: self.bucket.clone(), since, until: self.opens_at }
+    }
+
+    /// The same as an answer of the target.
+    pub(crate) fn stopped(self, leads_on: bool) -> Stopped {
+        let Self { error, mut headers, .. } = self;
+        if let Some(seconds) = error.retry_after {
+            headers.insert("retry-after".to_owned(), seconds.to_string());
+        }
+        let code = if leads_on { Some(LEADS_ON.to_owned()) } else { error.code.clone() };
+        Stopped { error, class: ErrorClass::Limited, code, headers }
     }
 }
 
-/// Notes that a limit left no room at a target: its error stands where the provider's answer would.
-pub(crate) fn put_down(
-    envelope: &mut Envelope,
-    chosen: &Choice<'_>,
-    limited: &Limited,
-    leads_on: bool,
-    now: Timestamp,
-) -> Bytes {
-    let target = chosen.target;
-    let number = envelope.numbers_used + 1;
-    envelope.numbers_used = number;
-    envelope.call = None;
-    let error = &limited.error;
-    envelope.attempts.push(Attempt {
-        status: Some(error.status),
-        error: Some(ErrorClass::Limited),
-        code: if leads_on { Some(LEADS_ON.to_owned()) } else { error.code.clone() },
-        message: Some(error.message.clone()),
-        why: chosen.why.to_vec(),
-        ..Attempt::new(number, &target.path, &target.provider, now, now)
-    });
-    let body = Bytes::from(error.body_for(envelope.operation));
-    let mut headers = limited.headers.clone();
-    if let Some(seconds) = error.retry_after {
-        headers.insert("retry-after".to_owned(), seconds.to_string());
+/// An attempt that ended before a call.
+pub(crate) struct Stopped {
+    error: ApiError,
+    class: ErrorClass,
+    code: Option<String>,
+    headers: BTreeMap<String, String>,
+}
+
+impl Stopped {
+    /// The target cannot serve the request.
+    pub(crate) fn unusable(error: ApiError) -> Self {
+        let unsupported = error.code.as_deref() == Some("unsupported_operation");
+        let class = if unsupported { ErrorClass::Unsupported } else { ErrorClass::Unusable };
+        Self { error, class, code: None, headers: BTreeMap::new() }
     }
-    envelope.failed = Some(FailedAnswer {
-        attempt: number,
-        content_type: "application/json".to_owned(),
-        headers,
-        kept: false,
-        body: BodyRef::Inline { size: body.len() },
-    });
-    body
+
+    /// Notes it: the error stands where a provider's answer would. Returns its body.
+    pub(crate) fn note(self, envelope: &mut Envelope, chosen: &Choice<'_>, now: Timestamp) -> Bytes {
+        let Self { error, class, code, headers } = self;
+        let target = chosen.target;
+        let number = envelope.numbers_used + 1;
+        envelope.numbers_used = number;
+        envelope.call = None;
+        let body = Bytes::from(error.body_for(envelope.operation));
+        envelope.attempts.push(Attempt {
+            status: Some(error.status),
+            error: Some(class),
+            code,
+            message: Some(error.message),
+            why: chosen.why.to_vec(),
+            ..Attempt::new(number, &target.path, &target.provider, now, now)
+        });
+        envelope.failed = Some(FailedAnswer {
+            attempt: number,
+            content_type: "application/json".to_owned(),
+            headers,
+            kept: false,
+            body: BodyRef::Inline { size: body.len() },
+        });
+        body
+    }
 }

@@ -101,6 +101,11 @@ impl Keeper {
         Arc::new(Self { ctx, state: Mutex::default(), starting: tokio::sync::Mutex::default() })
     }
 
+    /// Under which name this router holds amounts.
+    fn name(&self) -> Option<String> {
+        self.state.lock().me.as_ref().map(|me| me.name.clone())
+    }
+
     /// How long a router may be silent before others take it for dead.
     pub(crate) fn patience(&self) -> Duration {
         self.ctx.bus().options().ack_wait.max(Duration::from_secs(2))

@@ -69,10 +69,9 @@ impl Router {
         };
         let buckets = self.ctx.policy().read(|policy| policy.buckets(&spender));
         // A request is counted once, whatever targets it is sent to; a target counts each of its calls.
-        let first = envelope.numbers_used == 0;
         let counts = |bucket: &Bucket| {
             let of_request = matches!(bucket.limit.level, Level::ApiKey | Level::Workspace);
-            first || !of_request || bucket.limit.unit != Unit::Requests
+            !envelope.counted || !of_request || bucket.limit.unit != Unit::Requests
         };
         let buckets: Vec<Bucket> = buckets.into_iter().filter(counts).collect();
         if buckets.iter().all(|b| matches!(b.limit.unit, Unit::Requests | Unit::Concurrent)) {

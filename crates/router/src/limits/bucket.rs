@@ -142,7 +142,7 @@ impl Keeper {
                 Ok(()) => return Ok(()),
                 Err(Short::Exceeded(exceeded)) if recalls < RECALLS && self.others_hold(&key) => {
                     recalls += 1;
-                    self.ctx.bus().recall_limit(&key).await;
+                    self.ctx.bus().recall_limit(&self.name().unwrap_or_default(), &key).await;
                     tokio::time::sleep(RECALL * recalls).await;
                     self.forget_record(&key);
                     debug!(

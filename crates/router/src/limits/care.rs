@@ -105,8 +105,11 @@ impl Keeper {
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 continue;
             };
-            while let Some(key) = recalls.next().await {
-                self.write(&key, Why::Recalled).await;
+            while let Some((by, key)) = recalls.next().await {
+                // What this router has just got by asking it does not give back for that.
+                if self.name().as_ref() != Some(&by) {
+                    self.write(&key, Why::Recalled).await;
+                }
             }
         }
     }
