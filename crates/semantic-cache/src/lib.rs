@@ -1,4 +1,7 @@
 //! Answers from what was answered before: exactly the same first, the same meaning second.
 
+pub mod eval;
+pub mod guard;
+
 /// The crate's name is the role's name, everywhere.
 pub const NAME: &str = env!("CARGO_PKG_NAME");
