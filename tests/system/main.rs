@@ -27,6 +27,7 @@ mod routing;
 mod secrets;
 mod spend;
 mod storage;
+mod stored;
 mod structure;
 
 use std::path::Path;

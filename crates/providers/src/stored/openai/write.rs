@@ -1,12 +1,14 @@
 //! From a whole answer to chunks.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::super::pieces::{is_continued, pieces, with_tokens};
 use super::super::{list, word};
 use super::Form;
 
-/// Writes a whole answer as chunks. None: it is not complete.
+/// Writes a whole answer as chunks. None: it is not complete, or its choices cannot be told apart.
 pub(in crate::stored) fn write(
     form: Form,
     whole: &Map<String, Value>,
@@ -14,11 +16,15 @@ pub(in crate::stored) fn write(
 ) -> Option<Vec<u8>> {
     let choices = whole.get("choices")?.as_array().filter(|choices| !choices.is_empty())?;
     let usage = whole.get("usage").filter(|usage| include_usage && !usage.is_null());
-    let mut chunks = Chunks::new(form, whole, usage.is_some());
+    let (mut chunks, mut written) = (Chunks::new(form, whole, usage.is_some()), BTreeSet::new());
     for (number, choice) in choices.iter().enumerate() {
         let choice = choice.as_object()?;
         word(choice, "finish_reason").filter(|reason| !reason.is_empty())?;
-        let index = choice.get("index").cloned().unwrap_or_else(|| number.into());
+        let index = choice.get("index").map_or(Some(number as u64), Value::as_u64)?;
+        if !written.insert(index) {
+            return None;
+        }
+        let index = Value::from(index);
         match form {
             Form::Chat => message(index.clone(), choice, &mut chunks)?,
             Form::Text => text(&index, choice, &mut chunks)?,

@@ -9,13 +9,16 @@ use serde_json::Value;
 use super::super::{as_stream, as_whole, gist};
 use super::{seen, there_and_back};
 
+/// The folders in a folder.
+fn folders(at: &Path) -> Vec<PathBuf> {
+    fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
+}
+
 /// What callers got in a case: in which dialect, and the bytes.
 fn replies(file: &str) -> Vec<(PathBuf, Operation, Vec<u8>)> {
-    let folders =
-        |at: &Path| fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let mut all = Vec::new();
-    for case in folders(&root).iter().filter(|path| path.is_dir()).flat_map(|path| folders(path)) {
+    for case in folders(&root).iter().flat_map(|path| folders(path)) {
         let Ok(body) = fs::read(case.join(file)) else { continue };
         let manifest: toml::Table = fs::read_to_string(case.join("case.toml")).unwrap().parse().unwrap();
         let operation = match manifest.get("dialect").and_then(toml::Value::as_str) {

@@ -170,6 +170,8 @@ fn what_is_not_complete_has_no_other_form() {
     };
     none(Operation::Chat, json!({ "choices": [{ "message": { "content": "a" }, "finish_reason": null }] }));
     none(Operation::Chat, json!({ "choices": [] }));
+    let choice = json!({ "index": 0, "message": { "content": "a" }, "finish_reason": "stop" });
+    none(Operation::Chat, json!({ "choices": [choice, choice] }));
     none(Operation::Chat, json!({ "error": {}, "choices": [{ "message": {}, "finish_reason": "stop" }] }));
     none(Operation::Messages, json!({ "content": [], "stop_reason": "end_turn" }));
     none(Operation::Messages, json!({ "content": [], "stop_reason": null, "usage": {} }));
