@@ -122,33 +122,6 @@ async fn look_ups_do_not_wait_in_a_full_queue_and_storing_does() {
 }
 
 #[tokio::test]
-async fn callers_that_go_away_leave_no_work_behind() {
-    let embedder = start(|options| (options.threads, options.queue) = (1, 32));
-    embedder.ready().await.unwrap();
-    let text = "word ".repeat(250);
-    let abandoned: Vec<_> = (0..32)
-        .map(|_| {
-            let mut waiting = Box::pin(embedder.embed(&text, How::Try));
-            assert!(futures::poll!(&mut waiting).is_pending());
-            waiting
-        })
-        .collect();
-    let one = std::time::Instant::now();
-    drop(abandoned);
-    values(&embedder, &text).await;
-    let waited = one.elapsed();
-    let two = std::time::Instant::now();
-    for _ in 0..3 {
-        values(&embedder, &text).await;
-    }
-    let three_texts = two.elapsed();
-    assert!(
-        waited < three_texts * 3,
-        "{waited:?} for one after 32 that were given up, {three_texts:?} for 3"
-    );
-}
-
-#[tokio::test]
 async fn the_pooling_can_be_chosen() {
     let mean = start(|_| {});
     let cls = start(|options| {
