@@ -118,7 +118,7 @@ async fn look_ups_do_not_wait_in_a_full_queue_and_storing_does() {
     let served = looked_up.iter().filter(|found| found.is_ok()).count();
     assert_eq!(busy + served, 12, "{looked_up:?}");
     // All twelve are offered at once, and a text takes much longer than that.
-    assert!((1..=4).contains(&served), "{served} served");
+    assert!(served >= 1 && busy >= 1, "{served} served, {busy} refused");
 }
 
 #[tokio::test]
