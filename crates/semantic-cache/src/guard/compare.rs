@@ -1,7 +1,7 @@
 //! Holds two texts against each other: pairs their words, and names the first thing that keeps them apart.
 
 use super::Difference;
-use super::meaning::{Meaning, Modality, Question, Tense, Term};
+use super::meaning::{Meaning, Modality, Question, Tense, Term, Tie};
 use super::order;
 use super::stem::{agent, related};
 use super::token::Kind;
@@ -20,14 +20,15 @@ pub(super) fn compare(a: &Meaning, b: &Meaning) -> Option<Difference> {
     if !left.is_empty() || !right.is_empty() {
         return Some(kind(&left, &right));
     }
-    let rules: [(bool, Difference); 10] = [
+    let rules: [(bool, Difference); 11] = [
+        (homographs(&a, &b, &pairs), Difference::Entities),
         (numbers(&a) != numbers(&b), Difference::Numbers),
         (negation(&a, &b, &pairs), Difference::Negation),
         (!question(&a, &b, &pairs), Difference::Question),
         (time(&a, &b, &pairs), Difference::Time),
         (modality(&a, &b), Difference::Modality),
         (person(&a, &b), Difference::Person),
-        (order::redirected(&a, &b, &pairs), Difference::Direction),
+        (stranded(&a, &b) || order::redirected(&a, &b, &pairs), Difference::Direction),
         (order::remeasured(&a, &b, &pairs), Difference::Quantifier),
         (order::revoiced(&a, &b, &pairs), Difference::RoleSwap),
         (order::swapped(&a, &b, &pairs), Difference::RoleSwap),
@@ -51,11 +52,37 @@ fn price(a: &mut Meaning, b: &mut Meaning) {
     }
 }
 
-/// "Python function to reverse a string" asks to write one.
+/// "Python function to reverse a string" asks to write one, "the area of a circle" to find it.
 fn unspoken(text: &mut Meaning, other: &Meaning) {
     let creates = |term: &Term| ["writ", "creat"].iter().any(|class| words::class(class) == term.class);
     let spoken = |term: &Term| other.terms.iter().any(|there| there.class == term.class);
-    if other.question == Question::Bare && text.terms.first().is_some_and(|first| creates(first) && !spoken(first)) {
+    let asks = |term: &Term| {
+        matches!(
+            term.text.as_str(),
+            "list" | "find" | "calculate" | "compute" | "determine" | "show" | "name" | "provide" | "give" | "tell"
+        )
+    };
+    let bare = |text: &Meaning| matches!(text.question, Question::Bare | Question::Request);
+    let idle = |first: &Term| {
+        other.question == Question::Bare && creates(first)
+            || bare(text) && asks(first) && (bare(other) || matches!(other.question, Question::What | Question::HowMuch))
+    };
+    if text.terms.first().is_some_and(|first| !spoken(first) && !first.negated && idle(first)) {
+        text.terms.remove(0);
+    }
+    define(text, other);
+}
+
+/// "What does entropy mean" and "define entropy" ask what entropy is.
+fn define(text: &mut Meaning, other: &Meaning) {
+    if !matches!(other.question, Question::What) || other.terms.iter().any(|term| term.class == "mean") {
+        return;
+    }
+    if text.question == Question::What {
+        text.terms.pop_if(|last| last.text == "mean" && last.tie == Tie::Bare && !last.negated);
+    } else if matches!(text.question, Question::Bare | Question::Request)
+        && text.terms.first().is_some_and(|first| first.text == "define")
+    {
         text.terms.remove(0);
     }
 }
@@ -160,6 +187,16 @@ fn numbers(text: &Meaning) -> Vec<&str> {
     text.terms.iter().filter(|term| term.kind == Kind::Number).map(|term| term.text.as_str()).collect()
 }
 
+/// "Polish" is no "polish": a name in one text only, of a word that is also none.
+fn homographs(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
+    pairs.iter().any(|&(i, j)| a.terms[i].name != b.terms[j].name && words::is_homograph(&a.terms[i].text))
+}
+
+/// "Looking for" is not "looking at"; where only one text ends so, the other has it in front of its question.
+fn stranded(a: &Meaning, b: &Meaning) -> bool {
+    a.dangling.as_ref().zip(b.dangling.as_ref()).is_some_and(|(p, q)| !order::exchangeable(p, q))
+}
+
 fn negation(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
     // "Why won't it start", "why is it not starting": the question opens with what the other says of the verb.
     let once = |x: &Meaning, y: &Meaning| {
@@ -176,7 +213,7 @@ fn negation(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
 
 /// Whether both ask for the same kind of answer.
 fn question(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
-    use Question::{Bare, HowTo, Request, Way, What, YesNo};
+    use Question::{Bare, How, HowMuch, HowTo, Request, Way, What, Why, YesNo};
     let nominal = || {
         pairs.iter().any(|&(i, j)| {
             let (x, y) = (&a.terms[i], &b.terms[j]);
@@ -190,13 +227,31 @@ fn question(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
         (HowTo, What) | (What, HowTo) => nominal(),
         (Way, Bare | Request | HowTo) | (Bare | Request | HowTo, Way) => true,
         (Way, YesNo) => b.modality == Some(Modality::May),
+        // "How do you find it", "how is it found".
+        (HowTo, How) => b.terms.iter().any(|term| term.passive),
+        (How, HowTo) => a.terms.iter().any(|term| term.passive),
+        // "What is 7 times 8", "how much is 7 times 8".
+        (What, HowMuch) | (HowMuch, What) => numbers(a).len() > 1,
+        // "My screen is black", "why is my screen black": who complains asks why.
+        (Why, Bare) => complains(b, a),
+        (Bare, Why) => complains(a, b),
         (YesNo, Way) => a.modality == Some(Modality::May),
         _ => false,
     }
 }
 
+fn complains(statement: &Meaning, question: &Meaning) -> bool {
+    statement.tense.is_some() && statement.owners.contains(&Person::Me) && question.owners.contains(&Person::Me)
+}
+
 fn time(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
-    let tenses = a.tense.zip(b.tense).is_some_and(|(x, y)| x != y);
+    // "When does it arrive", "how long will it take": what is to come may stand in the present.
+    let measured = |text: &Meaning| {
+        matches!(text.question, Question::When | Question::HowMuch)
+            || text.question == Question::What && text.terms.first().is_some_and(|term| term.class == words::class("duration"))
+    };
+    let to_come = measured(a) && measured(b) && a.tense != Some(Tense::Past) && b.tense != Some(Tense::Past);
+    let tenses = !to_come && a.tense.zip(b.tense).is_some_and(|(x, y)| x != y);
     // A past form against a present one, with no auxiliary that would make up for it.
     let bare_past = |x: &Term, y: &Term, other: &Meaning| {
         x.past && !y.past && !x.passive && y.kind == Kind::Word && other.tense != Some(Tense::Past)
@@ -240,12 +295,18 @@ fn person(a: &Meaning, b: &Meaning) -> bool {
     let third = |persons: &[Person]| -> Vec<Person> {
         persons.iter().copied().filter(|person| !matches!(person, Person::Me | Person::You)).collect()
     };
-    let general = |persons: &[Person]| persons.iter().all(|person| matches!(person, Person::Me | Person::You));
+    let general = |persons: &[Person]| persons.iter().all(|person| matches!(person, Person::Me | Person::We | Person::You));
+    // "My balance" asks for something of one's own, where "the balance" does not.
+    let personal = |text: &Meaning| {
+        use Question::{HowMuch, What, When, Where, Who};
+        matches!(text.question, What | When | Where | Who | HowMuch) && text.owners.contains(&Person::Me)
+    };
+    let mine = personal(a) != personal(b) && a.question == b.question;
     // One may go unnamed if it is who asks or who is asked.
     let apart = |x: Vec<Person>, y: Vec<Person>| {
         x != y && !((x.is_empty() || y.is_empty()) && general(&x) && general(&y))
     };
     let (x, y) = (set(&a.subjects), set(&b.subjects));
     let subjects = apart(x.clone(), y.clone()) && !(how_to && general(&x) && general(&y));
-    subjects || third(&a.subjects) != third(&b.subjects) || objects(a) != objects(b) || apart(set(&a.owners), set(&b.owners))
+    mine || subjects || third(&a.subjects) != third(&b.subjects) || objects(a) != objects(b) || apart(set(&a.owners), set(&b.owners))
 }

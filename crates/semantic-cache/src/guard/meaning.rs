@@ -77,6 +77,8 @@ pub(super) struct Term {
     pub phrase: usize,
     /// Terms of one enumeration (`a and b`).
     pub list: Option<usize>,
+    /// A form in `-ing`.
+    pub gerund: bool,
     /// In the phrase that `what`, `which` or `how many` asks for.
     pub asked: bool,
 }
@@ -95,6 +97,8 @@ pub(super) struct Meaning {
     pub dangling_not: bool,
     /// The question opens with a negation: `isn't it`, `why doesn't it`.
     pub opening_not: bool,
+    /// A preposition with no term behind it: `what is he looking for`.
+    pub dangling: Option<String>,
     /// `there is`.
     pub exists: bool,
     /// `to have`.
@@ -324,7 +328,9 @@ impl Reader {
         }
         if token.closes {
             self.end_phrase();
-            self.tie = Tie::Bare;
+            if next.is_some() {
+                self.tie = Tie::Bare;
+            }
         }
     }
 
@@ -471,6 +477,7 @@ impl Reader {
             direct: self.direct,
             phrase: self.phrase,
             list,
+            gerund: word && token.text.ends_with("ing"),
             asked: self.asked,
         });
     }
@@ -491,6 +498,11 @@ impl Reader {
         if self.asked {
             self.terms.iter_mut().for_each(|term| term.asked = false);
         }
+        let dangling = match (&self.tie, self.direct) {
+            (Tie::Loose(word), true) => Some(word.clone()),
+            (Tie::To, true) => Some("to".to_owned()),
+            _ => None,
+        };
         let like = tokens.iter().any(|token| token.text == "like");
         if self.question == Question::What && like {
             self.question = Question::How;
@@ -522,6 +534,7 @@ impl Reader {
             terms,
             dangling_not: self.negate,
             opening_not: self.opening_not,
+            dangling,
             exists: self.exists,
             has: self.has,
             dummy: self.dummy,

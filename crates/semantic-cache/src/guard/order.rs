@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::meaning::{Meaning, Term, Tie};
+use super::meaning::{Meaning, Question, Term, Tie};
 use super::stem::related;
 use super::words::is_adjective;
 
@@ -17,13 +17,49 @@ pub(super) fn redirected(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
         // "Dollars to euros" is "from dollars to euros".
         let next_is_to = |text: &Meaning, at: usize| text.terms.get(at + 1).is_some_and(|term| term.tie == Tie::To);
         let to = next_is_to(a, i) && next_is_to(b, j) && (x.tie == Tie::Bare || y.tie == Tie::Bare);
-        firm && (x.direct || y.direct) && !agree(&x.tie, &y.tie) && !to
+        firm && (x.direct || y.direct) && !agree(x, y) && !to
     })
 }
 
-fn agree(x: &Tie, y: &Tie) -> bool {
+fn agree(x: &Term, y: &Term) -> bool {
     let firm = |tie: &Tie| matches!(tie, Tie::From) || matches!(tie, Tie::Firm(word) if GOVERNS.contains(word));
-    if firm(x) || firm(y) { x == y } else { true }
+    match (&x.tie, &y.tie) {
+        (x, y) if firm(x) || firm(y) => x == y,
+        (Tie::Loose(p), Tie::Loose(q)) if x.direct && y.direct => exchangeable(p, q),
+        // "Steps to cancel", "steps for cancelling"; but not "a letter to him", "a letter for him".
+        (Tie::To, Tie::Loose(p)) if x.direct && y.direct => matches!(p.as_str(), "for" | "of") && y.gerund,
+        (Tie::Loose(p), Tie::To) if x.direct && y.direct => matches!(p.as_str(), "for" | "of") && x.gerund,
+        _ => true,
+    }
+}
+
+/// Whether two prepositions tie the same words together: `size of`, `size in`; but not `for`, `about`, `by`.
+pub(super) fn exchangeable(p: &str, q: &str) -> bool {
+    const PAIRS: [(&str, &str); 22] = [
+        ("of", "in"),
+        ("of", "for"),
+        ("of", "on"),
+        ("of", "at"),
+        ("of", "about"),
+        ("of", "with"),
+        ("in", "on"),
+        ("in", "at"),
+        ("in", "within"),
+        ("in", "inside"),
+        ("in", "with"),
+        ("in", "for"),
+        ("in", "using"),
+        ("on", "at"),
+        ("on", "about"),
+        ("on", "regarding"),
+        ("on", "for"),
+        ("about", "regarding"),
+        ("with", "using"),
+        ("with", "via"),
+        ("by", "using"),
+        ("by", "via"),
+    ];
+    p == q || PAIRS.contains(&(p, q)) || PAIRS.contains(&(q, p))
 }
 
 /// Firm words that are prepositions.
@@ -124,7 +160,8 @@ fn explained(swap: &Swap<'_>, shifts: &[(usize, usize)]) -> bool {
     // "salt and pepper": the order of an enumeration says nothing.
     let listed = x1.list.is_some() && x1.list == x2.list && y1.list.is_some() && y1.list == y2.list;
     // "in Paris today", "today in Paris": a phrase with its preposition moves as a whole.
-    let moved = adjunct(x1, y1) || adjunct(x2, y2);
+    // Two phrases with the same preposition may have changed parts instead.
+    let moved = (adjunct(x1, y1) || adjunct(x2, y2)) && (x1.tie != x2.tie || y1.tie != y2.tie);
     // "what temperature do I", "at what temperature do I".
     let asked = x1.asked && y1.asked || x2.asked && y2.asked;
     // "the cache in my browser", "my browser cache".
@@ -143,7 +180,9 @@ fn explained(swap: &Swap<'_>, shifts: &[(usize, usize)]) -> bool {
     // "does the gym have a sauna", "is there a sauna in the gym".
     let loose = |term: &Term| matches!(term.tie, Tie::Loose(_));
     let existence = a.has && b.exists && loose(y1) || b.has && a.exists && loose(x2);
-    existence || listed || moved || asked || compound || nominal || voice || predicate
+    // "Java: remove spaces from a string", "remove spaces from a string in Java": the topic may come first.
+    let topic = b.question == Question::Bare && j2 == 0 && loose(x2) || a.question == Question::Bare && i1 == 0 && loose(y1);
+    existence || topic || listed || moved || asked || compound || nominal || voice || predicate
 }
 
 fn adjunct(x: &Term, y: &Term) -> bool {

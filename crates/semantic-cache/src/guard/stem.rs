@@ -162,8 +162,7 @@ pub(super) fn finish(base: &str) -> String {
 
 /// Endings that turn a verb into its noun, or an adjective into its adverb, and leave what is meant.
 /// `-er`, `-ee`, `-or`, `-less`, `-ful`, `-able` and `-ist` do change it, so they are not here.
-const DERIVED: [&str; 15] =
-    ["ation", "ition", "tion", "ion", "ment", "al", "anc", "enc", "li", "i", "ur", "iz", "z", "ing", "age"];
+const DERIVED: [&str; 11] = ["ation", "ition", "tion", "ion", "al", "anc", "enc", "li", "ur", "iz", "z"];
 
 /// Whether `noun` is who does what `verb` says: `found`, `founder`.
 pub(super) fn agent(verb: &str, noun: &str) -> bool {
@@ -178,8 +177,7 @@ pub(super) fn related(a: &str, b: &str) -> bool {
         "ment" => short.len() >= 3,
         // `deliver`, `deliveri`; but not `part`, `parti`.
         "i" => short.len() >= 5 && short.ends_with("er"),
-        // `near`, `hard` and `late` mean something else with `-ly`.
-        "li" => short.len() >= 5,
-        ending => short.len() >= 4 && DERIVED.contains(&ending),
+        // Short stems have lookalikes: `state` and `station`, `form` and `formal`, `near` and `nearly`.
+        ending => short.len() >= 5 && DERIVED.contains(&ending),
     }
 }

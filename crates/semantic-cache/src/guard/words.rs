@@ -163,6 +163,8 @@ pub(super) fn is_be(word: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Person {
     Me,
+    /// Only as owners: what is ours is everybody's.
+    We,
     You,
     He,
     She,
@@ -172,7 +174,7 @@ pub(super) enum Person {
 /// What a word does, if it is not content.
 pub(super) fn part(word: &str) -> Option<Part> {
     Some(match word {
-        "a" | "an" | "the" | "this" | "that" | "these" | "those" | "there" | "please" | "very" | "really" | "so"
+        "a" | "an" | "the" | "this" | "that" | "these" | "those" | "there" | "please" | "usually" | "typically" | "generally" | "normally" | "commonly" | "very" | "really" | "so"
         | "quite" | "just" | "exactly" | "simply" | "actually" | "kindly" | "currently" | "some" | "any" | "ok"
         | "okay" | "thanks" | "which" | "what" | "hi" | "hello" | "hey" | "if" | "whether" => {
             Part::Filler
@@ -200,7 +202,8 @@ pub(super) fn part(word: &str) -> Option<Part> {
         "herself" | "hers" => Part::Object(Person::She),
         "them" | "themselves" => Part::Object(Person::They),
         "yourself" => Part::Object(Person::You),
-        "my" | "our" | "mine" | "ours" => Part::Owner(Person::Me),
+        "my" | "mine" => Part::Owner(Person::Me),
+        "our" | "ours" => Part::Owner(Person::We),
         "your" | "yours" => Part::Owner(Person::You),
         "his" => Part::Owner(Person::He),
         "her" => Part::Owner(Person::She),
@@ -329,6 +332,14 @@ pub(super) fn cardinal(word: &str) -> Option<u64> {
 pub(super) fn ordinal(word: &str) -> Option<u64> {
     const ORDINALS: &str = "first second third fourth fifth sixth seventh eighth ninth tenth";
     ORDINALS.split_whitespace().zip(1..).find(|(name, _)| *name == word).map(|(_, value)| value)
+}
+
+/// Words that are a name when they are capitalised and something else when not.
+pub(super) fn is_homograph(word: &str) -> bool {
+    const WORDS: &str = "polish turkey china march may august apple windows java rust go swift nice reading mobile amazon \
+        shell target gap chile jordan bath cork orange mercury earth mars ruby oracle slack teams word excel access \
+        notion square stripe meta signal";
+    WORDS.split_whitespace().any(|name| name == word)
 }
 
 /// Units of measure and money, as classes of synonyms: only to name a difference.
