@@ -20,7 +20,7 @@ pub(super) fn compare(a: &Meaning, b: &Meaning) -> Option<Difference> {
     if !left.is_empty() || !right.is_empty() {
         return Some(kind(&left, &right));
     }
-    let rules: [(bool, Difference); 11] = [
+    let rules: [(bool, Difference); 12] = [
         (homographs(&a, &b, &pairs), Difference::Entities),
         (numbers(&a) != numbers(&b), Difference::Numbers),
         (negation(&a, &b, &pairs), Difference::Negation),
@@ -28,6 +28,7 @@ pub(super) fn compare(a: &Meaning, b: &Meaning) -> Option<Difference> {
         (time(&a, &b, &pairs), Difference::Time),
         (modality(&a, &b), Difference::Modality),
         (person(&a, &b), Difference::Person),
+        (order::listed(&a, &b, &pairs), Difference::Direction),
         (stranded(&a, &b) || order::redirected(&a, &b, &pairs), Difference::Direction),
         (order::remeasured(&a, &b, &pairs), Difference::Quantifier),
         (order::revoiced(&a, &b, &pairs), Difference::RoleSwap),
@@ -70,7 +71,16 @@ fn unspoken(text: &mut Meaning, other: &Meaning) {
     if text.terms.first().is_some_and(|first| !spoken(first) && !first.negated && idle(first)) {
         text.terms.remove(0);
     }
+    offer(text, other);
     define(text, other);
+}
+
+/// "Do you offer a discount" asks whether there is one.
+fn offer(text: &mut Meaning, other: &Meaning) {
+    let both = [&*text, other].iter().all(|text| text.question == Question::YesNo);
+    if both && (other.has || other.exists) {
+        text.terms.retain(|term| term.negated || !matches!(term.text.as_str(), "offer" | "available"));
+    }
 }
 
 /// "What does entropy mean" and "define entropy" ask what entropy is.
@@ -192,9 +202,19 @@ fn homographs(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
     pairs.iter().any(|&(i, j)| a.terms[i].name != b.terms[j].name && words::is_homograph(&a.terms[i].text))
 }
 
-/// "Looking for" is not "looking at"; where only one text ends so, the other has it in front of its question.
+/// "Looking for" is not "looking at" or "looking"; but "for what is he looking" is "what is he looking for".
 fn stranded(a: &Meaning, b: &Meaning) -> bool {
-    a.dangling.as_ref().zip(b.dangling.as_ref()).is_some_and(|(p, q)| !order::exchangeable(p, q))
+    let alone = |text: &Meaning, other: &Meaning| match (&text.dangling, &text.fronted) {
+        // "Is Egypt safe to travel to", "is it safe to travel to Egypt".
+        (Some(_), _) => other.dummy,
+        // "In what year did", "what year did"; "by whom was it", "who did".
+        (None, Some(word)) => matches!(word.as_str(), "in" | "at" | "on" | "by"),
+        (None, None) => true,
+    };
+    match (a.dangling.as_ref().or(a.fronted.as_ref()), b.dangling.as_ref().or(b.fronted.as_ref())) {
+        (Some(p), Some(q)) => !order::exchangeable(p, q),
+        _ => !(alone(a, b) && alone(b, a)),
+    }
 }
 
 fn negation(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
@@ -213,7 +233,7 @@ fn negation(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
 
 /// Whether both ask for the same kind of answer.
 fn question(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
-    use Question::{Bare, How, HowMuch, HowTo, Request, Way, What, Why, YesNo};
+    use Question::{Bare, How, HowMuch, HowTo, Request, Way, What, Where, Why, YesNo};
     let nominal = || {
         pairs.iter().any(|&(i, j)| {
             let (x, y) = (&a.terms[i], &b.terms[j]);
@@ -227,6 +247,9 @@ fn question(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
         (HowTo, What) | (What, HowTo) => nominal(),
         (Way, Bare | Request | HowTo) | (Bare | Request | HowTo, Way) => true,
         (Way, YesNo) => b.modality == Some(Modality::May),
+        // "Where can I find it", "how do I find it".
+        (HowTo, Where) => looks(b),
+        (Where, HowTo) => looks(a),
         // "How do you find it", "how is it found".
         (HowTo, How) => b.terms.iter().any(|term| term.passive),
         (How, HowTo) => a.terms.iter().any(|term| term.passive),
@@ -238,6 +261,11 @@ fn question(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
         (YesNo, Way) => a.modality == Some(Modality::May),
         _ => false,
     }
+}
+
+fn looks(text: &Meaning) -> bool {
+    let looks = |term: &Term| matches!(term.text.as_str(), "find" | "see" | "view" | "download" | "register" | "apply" | "check");
+    text.modality == Some(Modality::May) && text.terms.first().is_some_and(looks)
 }
 
 fn complains(statement: &Meaning, question: &Meaning) -> bool {
@@ -296,10 +324,11 @@ fn person(a: &Meaning, b: &Meaning) -> bool {
         persons.iter().copied().filter(|person| !matches!(person, Person::Me | Person::You)).collect()
     };
     let general = |persons: &[Person]| persons.iter().all(|person| matches!(person, Person::Me | Person::We | Person::You));
-    // "My balance" asks for something of one's own, where "the balance" does not.
+    // "My balance", "your name" ask for something of one's own, where "the balance" does not.
     let personal = |text: &Meaning| {
         use Question::{HowMuch, What, When, Where, Who};
-        matches!(text.question, What | When | Where | Who | HowMuch) && text.owners.contains(&Person::Me)
+        let own = text.owners.iter().any(|person| matches!(person, Person::Me | Person::You));
+        matches!(text.question, What | When | Where | Who | HowMuch) && own
     };
     let mine = personal(a) != personal(b) && a.question == b.question;
     // One may go unnamed if it is who asks or who is asked.

@@ -99,6 +99,8 @@ pub(super) struct Meaning {
     pub opening_not: bool,
     /// A preposition with no term behind it: `what is he looking for`.
     pub dangling: Option<String>,
+    /// A preposition in front of the question word: `for what is he looking`.
+    pub fronted: Option<String>,
     /// `there is`.
     pub exists: bool,
     /// `to have`.
@@ -182,6 +184,7 @@ struct Reader {
     terms: Vec<Term>,
     negate: bool,
     opening_not: bool,
+    fronted: Option<String>,
     exists: bool,
     has: bool,
     dummy: bool,
@@ -217,6 +220,7 @@ impl Reader {
             terms: Vec::new(),
             negate: false,
             opening_not: false,
+            fronted: None,
             exists: false,
             has: false,
             dummy: false,
@@ -276,6 +280,8 @@ impl Reader {
 
     /// Keeps what the opening says about time, possibility and persons.
     fn opening(&mut self, frame: &[Token]) {
+        let before = |token: &&Token| matches!(words::part(&token.text), Some(Part::Loose | Part::To | Part::From));
+        self.fronted = frame.first().filter(before).map(|token| token.text.clone());
         for token in frame {
             match words::part(&token.text) {
                 Some(Part::Subject(person)) => self.subjects.push(person),
@@ -315,7 +321,9 @@ impl Reader {
         let next = rest.get(place + 1);
         // An article with nothing to belong to is a name: "divide a by b".
         let lone = token.text == "a" && next.is_none_or(|next| words::part(&next.text).is_some_and(|part| part != Part::Filler));
-        if token.kind != Kind::Word || self.is_named(token) || lone {
+        // "At 9 am" is no "I am".
+        let hour = token.text == "am" && self.terms.last().is_some_and(|last| last.kind == Kind::Number);
+        if token.kind != Kind::Word || self.is_named(token) || lone || hour {
             self.content(token);
         } else if matches!(token.text.as_str(), "keep" | "keeps") && next.is_some_and(|next| next.text.ends_with("ing")) {
             // "It keeps crashing": it crashes.
@@ -327,7 +335,11 @@ impl Reader {
             self.content(token);
         }
         if token.closes {
-            self.end_phrase();
+            // "Java: remove spaces": a label belongs to what follows.
+            let label = self.question == Question::Bare && self.terms.len() == 1;
+            if !label {
+                self.phrase += 1;
+            }
             if next.is_some() {
                 self.tie = Tie::Bare;
             }
@@ -359,10 +371,6 @@ impl Reader {
         Some(number(whole.to_string()))
     }
 
-    fn end_phrase(&mut self) {
-        self.phrase += 1;
-    }
-
     fn function(&mut self, part: Part, token: &Token) {
         let genitive = token.text == "'s";
         if !genitive {
@@ -372,7 +380,7 @@ impl Reader {
         if !genitive {
             self.close_asked(part);
         }
-        if !owner && !genitive {
+        if !owner && !genitive && part != Part::And {
             self.tie = Tie::Bare;
             self.direct = true;
         }
@@ -501,6 +509,7 @@ impl Reader {
         let dangling = match (&self.tie, self.direct) {
             (Tie::Loose(word), true) => Some(word.clone()),
             (Tie::To, true) => Some("to".to_owned()),
+            (Tie::From, true) => Some("from".to_owned()),
             _ => None,
         };
         let like = tokens.iter().any(|token| token.text == "like");
@@ -514,9 +523,17 @@ impl Reader {
         // What is needed must be: the word and the auxiliary say the same.
         let need = words::class("need").to_owned();
         let mut terms = self.terms;
-        if let Some(place) = terms.iter().position(|term| term.class == need && !term.negated) {
+        if self.question != Question::HowTo
+            && let Some(place) = terms.iter().position(|term| term.class == need && !term.negated)
+        {
             terms.remove(place);
             self.modality = Some(Modality::Must);
+        }
+        // "Is smoking allowed": may one smoke.
+        let allow = |term: &Term| term.class == words::class("allow") && term.passive && !term.negated;
+        if self.question == Question::YesNo && let Some(place) = terms.iter().position(allow) {
+            terms.remove(place);
+            self.modality = Some(Modality::May);
         }
         let tense = match (self.past, self.future, self.present) {
             (true, _, _) => Some(Tense::Past),
@@ -535,6 +552,7 @@ impl Reader {
             dangling_not: self.negate,
             opening_not: self.opening_not,
             dangling,
+            fronted: self.fronted,
             exists: self.exists,
             has: self.has,
             dummy: self.dummy,

@@ -18,7 +18,22 @@ pub(super) fn redirected(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
         let next_is_to = |text: &Meaning, at: usize| text.terms.get(at + 1).is_some_and(|term| term.tie == Tie::To);
         let to = next_is_to(a, i) && next_is_to(b, j) && (x.tie == Tie::Bare || y.tie == Tie::Bare);
         firm && (x.direct || y.direct) && !agree(x, y) && !to
-    })
+    }) || crossed(a, b, pairs)
+}
+
+/// "The impact of a on b", "the impact on a of b": each of two prepositions went to the other's word.
+fn crossed(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
+    let changed = |&(i, j): &(usize, usize)| {
+        let (x, y) = (&a.terms[i], &b.terms[j]);
+        (x.direct && y.direct && x.tie != y.tie).then_some((&x.tie, &y.tie))
+    };
+    let changes: Vec<(&Tie, &Tie)> = pairs.iter().filter_map(changed).collect();
+    changes.iter().any(|(p, q)| changes.contains(&(*q, *p)))
+}
+
+/// Whether a word is part of an enumeration in one text only: `Python in Excel`, `Python and Excel`.
+pub(super) fn listed(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
+    pairs.iter().any(|&(i, j)| a.terms[i].list.is_some() != b.terms[j].list.is_some())
 }
 
 fn agree(x: &Term, y: &Term) -> bool {
@@ -173,7 +188,10 @@ fn explained(swap: &Swap<'_>, shifts: &[(usize, usize)]) -> bool {
     // "who discovered penicillin", "by whom was penicillin discovered".
     let voice = shifts.iter().any(|&(i, j)| (i1..=i2).contains(&i) && (j2..=j1).contains(&j));
     // "is shipping free", "free shipping".
+    let subject = if is_adjective(&x1.text) { (x2, y2) } else { (x1, y1) };
     let predicate = is_adjective(&x1.text) != is_adjective(&x2.text)
+        && subject.0.tie == Tie::Bare
+        && subject.1.tie == Tie::Bare
         && i2 - i1 < 4
         && j1 - j2 < 4
         && (together(&a.terms, i1..i2) || together(&b.terms, j2..j1));
@@ -181,8 +199,14 @@ fn explained(swap: &Swap<'_>, shifts: &[(usize, usize)]) -> bool {
     let loose = |term: &Term| matches!(term.tie, Tie::Loose(_));
     let existence = a.has && b.exists && loose(y1) || b.has && a.exists && loose(x2);
     // "Java: remove spaces from a string", "remove spaces from a string in Java": the topic may come first.
-    let topic = b.question == Question::Bare && j2 == 0 && loose(x2) || a.question == Question::Bare && i1 == 0 && loose(y1);
+    let topic = heads(b, j2) && loose(x2) || heads(a, i1) && loose(y1);
     existence || topic || listed || moved || asked || compound || nominal || voice || predicate
+}
+
+/// Whether a bare phrase begins with the term as its topic.
+fn heads(text: &Meaning, at: usize) -> bool {
+    let next = text.terms.get(1).is_some_and(|next| next.phrase == text.terms[0].phrase);
+    text.question == Question::Bare && at == 0 && next
 }
 
 fn adjunct(x: &Term, y: &Term) -> bool {
@@ -191,7 +215,7 @@ fn adjunct(x: &Term, y: &Term) -> bool {
 
 /// Whether `late` is tied to what is before it by a loose preposition: `plot of Hamlet`.
 fn genitive(terms: &[Term], early: usize, late: usize) -> bool {
-    early < late && matches!(terms[late].tie, Tie::Loose(_))
+    early < late && terms[early].phrase != terms[late].phrase && matches!(terms[late].tie, Tie::Loose(_))
 }
 
 /// Whether all terms from one to the other follow each other without a function word.
