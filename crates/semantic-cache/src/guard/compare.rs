@@ -16,7 +16,8 @@ pub(super) fn compare(a: &Meaning, b: &Meaning) -> Option<Difference> {
     unspoken(&mut b, &a);
     let who = a.question == Question::Who && b.question == Question::Who;
     let pairs = pair(&a.terms, &b.terms, who);
-    let (left, right) = (unpaired(&a.terms, &pairs, |pair| pair.0), unpaired(&b.terms, &pairs, |pair| pair.1));
+    let (left, right) =
+        (unpaired(&a.terms, &pairs, |pair| pair.0), unpaired(&b.terms, &pairs, |pair| pair.1));
     if !left.is_empty() || !right.is_empty() {
         return Some(kind(&left, &right));
     }
@@ -60,13 +61,24 @@ fn unspoken(text: &mut Meaning, other: &Meaning) {
     let asks = |term: &Term| {
         matches!(
             term.text.as_str(),
-            "list" | "find" | "calculate" | "compute" | "determine" | "show" | "name" | "provide" | "give" | "tell"
+            "list"
+                | "find"
+                | "calculate"
+                | "compute"
+                | "determine"
+                | "show"
+                | "name"
+                | "provide"
+                | "give"
+                | "tell"
         )
     };
     let bare = |text: &Meaning| matches!(text.question, Question::Bare | Question::Request);
     let idle = |first: &Term| {
         other.question == Question::Bare && creates(first)
-            || bare(text) && asks(first) && (bare(other) || matches!(other.question, Question::What | Question::HowMuch))
+            || bare(text)
+                && asks(first)
+                && (bare(other) || matches!(other.question, Question::What | Question::HowMuch))
     };
     if text.terms.first().is_some_and(|first| !spoken(first) && !first.negated && idle(first)) {
         text.terms.remove(0);
@@ -129,7 +141,8 @@ fn pair(a: &[Term], b: &[Term], who: bool) -> Vec<(usize, usize)> {
                 continue;
             }
             let fits = |y: &Term| {
-                let words = x.kind == Kind::Word && y.kind == Kind::Word && x.firm.is_none() && y.firm.is_none();
+                let words =
+                    x.kind == Kind::Word && y.kind == Kind::Word && x.firm.is_none() && y.firm.is_none();
                 x.kind == y.kind && x.firm == y.firm && (level == 0 || words) && rule(x, y)
             };
             if let Some(j) = (0..b.len()).find(|j| !taken[*j] && fits(&b[*j])) {
@@ -143,18 +156,27 @@ fn pair(a: &[Term], b: &[Term], who: bool) -> Vec<(usize, usize)> {
 }
 
 /// Terms without a partner, but for those that say nothing by themselves.
-fn unpaired<'a>(terms: &'a [Term], pairs: &[(usize, usize)], side: fn(&(usize, usize)) -> usize) -> Vec<&'a Term> {
+fn unpaired<'a>(
+    terms: &'a [Term],
+    pairs: &[(usize, usize)],
+    side: fn(&(usize, usize)) -> usize,
+) -> Vec<&'a Term> {
     let alone = |place: &usize| !pairs.iter().any(|pair| side(pair) == *place);
     // "How do I get a refund": to get is to have.
     let empty = |term: &Term| term.firm.is_none() && matches!(term.text.as_str(), "get" | "gets" | "getting");
-    (0..terms.len()).filter(alone).map(|place| &terms[place]).filter(|term| !empty(term) || term.negated).collect()
+    (0..terms.len())
+        .filter(alone)
+        .map(|place| &terms[place])
+        .filter(|term| !empty(term) || term.negated)
+        .collect()
 }
 
 /// A name for what is on one side only.
 fn kind(left: &[&Term], right: &[&Term]) -> Difference {
     let both = || left.iter().chain(right);
     let has = |test: &dyn Fn(&Term) -> bool| both().any(|term| test(term));
-    let prefixed = left.iter().any(|x| right.iter().any(|y| opposed(&x.text, &y.text) || opposed(&y.text, &x.text)));
+    let prefixed =
+        left.iter().any(|x| right.iter().any(|y| opposed(&x.text, &y.text) || opposed(&y.text, &x.text)));
     if has(&|term| term.kind == Kind::Number) {
         Difference::Numbers
     } else if has(&|term| term.kind == Kind::Quoted) {
@@ -178,10 +200,12 @@ fn kind(left: &[&Term], right: &[&Term]) -> Difference {
 
 fn firm_kind(word: &str) -> Difference {
     match word {
-        "today" | "tomorrow" | "yesterday" | "now" | "next" | "last" | "previous" | "again" | "still" | "already"
-        | "yet" | "always" | "ever" | "often" | "sometimes" | "since" | "until" => Difference::Time,
-        "all" | "both" | "most" | "many" | "few" | "more" | "less" | "least" | "enough" | "too" | "only" | "half"
-        | "at least" | "at most" | "other" | "same" | "also" => Difference::Quantifier,
+        "today" | "tomorrow" | "yesterday" | "now" | "next" | "last" | "previous" | "again" | "still"
+        | "already" | "yet" | "always" | "ever" | "often" | "sometimes" | "since" | "until" => {
+            Difference::Time
+        }
+        "all" | "both" | "most" | "many" | "few" | "more" | "less" | "least" | "enough" | "too" | "only"
+        | "half" | "at least" | "at most" | "other" | "same" | "also" => Difference::Quantifier,
         "who" | "what" | "when" | "where" | "why" | "how" => Difference::Question,
         _ => Difference::Direction,
     }
@@ -199,7 +223,9 @@ fn numbers(text: &Meaning) -> Vec<&str> {
 
 /// "Polish" is no "polish": a name in one text only, of a word that is also none.
 fn homographs(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
-    pairs.iter().any(|&(i, j)| a.terms[i].name != b.terms[j].name && words::is_homograph(&a.terms[i].text))
+    pairs.iter().any(|&(i, j)| {
+        a.cased && b.cased && a.terms[i].name != b.terms[j].name && words::is_homograph(&a.terms[i].text)
+    })
 }
 
 /// "Looking for" is not "looking at" or "looking"; but "for what is he looking" is "what is he looking for".
@@ -220,15 +246,20 @@ fn stranded(a: &Meaning, b: &Meaning) -> bool {
 fn negation(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
     // "Why won't it start", "why is it not starting": the question opens with what the other says of the verb.
     let once = |x: &Meaning, y: &Meaning| {
-        x.opening_not && !y.opening_not && !x.terms.iter().any(|term| term.negated)
-            && !x.dangling_not && !y.dangling_not
+        x.opening_not
+            && !y.opening_not
+            && !x.terms.iter().any(|term| term.negated)
+            && !x.dangling_not
+            && !y.dangling_not
             && y.terms.iter().filter(|term| term.negated).count() == 1
             && !y.terms.iter().any(|term| term.list.is_some() || matches!(term.firm, Some("but" | "or")))
     };
     if once(a, b) || once(b, a) {
         return false;
     }
-    a.opening_not != b.opening_not || a.dangling_not != b.dangling_not || pairs.iter().any(|&(i, j)| a.terms[i].negated != b.terms[j].negated)
+    a.opening_not != b.opening_not
+        || a.dangling_not != b.dangling_not
+        || pairs.iter().any(|&(i, j)| a.terms[i].negated != b.terms[j].negated)
 }
 
 /// Whether both ask for the same kind of answer.
@@ -264,19 +295,24 @@ fn question(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
 }
 
 fn looks(text: &Meaning) -> bool {
-    let looks = |term: &Term| matches!(term.text.as_str(), "find" | "see" | "view" | "download" | "register" | "apply" | "check");
+    let looks = |term: &Term| {
+        matches!(term.text.as_str(), "find" | "see" | "view" | "download" | "register" | "apply" | "check")
+    };
     text.modality == Some(Modality::May) && text.terms.first().is_some_and(looks)
 }
 
 fn complains(statement: &Meaning, question: &Meaning) -> bool {
-    statement.tense.is_some() && statement.owners.contains(&Person::Me) && question.owners.contains(&Person::Me)
+    statement.tense.is_some()
+        && statement.owners.contains(&Person::Me)
+        && question.owners.contains(&Person::Me)
 }
 
 fn time(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
     // "When does it arrive", "how long will it take": what is to come may stand in the present.
     let measured = |text: &Meaning| {
         matches!(text.question, Question::When | Question::HowMuch)
-            || text.question == Question::What && text.terms.first().is_some_and(|term| term.class == words::class("duration"))
+            || text.question == Question::What
+                && text.terms.first().is_some_and(|term| term.class == words::class("duration"))
     };
     let to_come = measured(a) && measured(b) && a.tense != Some(Tense::Past) && b.tense != Some(Tense::Past);
     let tenses = !to_come && a.tense.zip(b.tense).is_some_and(|(x, y)| x != y);
@@ -314,7 +350,9 @@ fn person(a: &Meaning, b: &Meaning) -> bool {
     };
     let how_to = [a, b].iter().any(|text| matches!(text.question, Question::HowTo | Question::Way));
     // "Write me a poem": for whom a request is made goes without saying.
-    let request = [a, b].iter().all(|text| matches!(text.question, Question::Bare | Question::Request | Question::HowTo))
+    let request = [a, b]
+        .iter()
+        .all(|text| matches!(text.question, Question::Bare | Question::Request | Question::HowTo))
         && [a, b].iter().any(|text| text.terms.first().is_some_and(|term| words::is_assistance(&term.text)));
     let objects = |text: &Meaning| {
         let kept = text.objects.iter().filter(|person| !request || **person != Person::Me);
@@ -323,7 +361,9 @@ fn person(a: &Meaning, b: &Meaning) -> bool {
     let third = |persons: &[Person]| -> Vec<Person> {
         persons.iter().copied().filter(|person| !matches!(person, Person::Me | Person::You)).collect()
     };
-    let general = |persons: &[Person]| persons.iter().all(|person| matches!(person, Person::Me | Person::We | Person::You));
+    let general = |persons: &[Person]| {
+        persons.iter().all(|person| matches!(person, Person::Me | Person::We | Person::You))
+    };
     // "My balance", "your name" ask for something of one's own, where "the balance" does not.
     let personal = |text: &Meaning| {
         use Question::{HowMuch, What, When, Where, Who};
@@ -337,5 +377,8 @@ fn person(a: &Meaning, b: &Meaning) -> bool {
     };
     let (x, y) = (set(&a.subjects), set(&b.subjects));
     let subjects = apart(x.clone(), y.clone()) && !(how_to && general(&x) && general(&y));
-    mine || subjects || third(&a.subjects) != third(&b.subjects) || objects(a) != objects(b) || apart(set(&a.owners), set(&b.owners))
+    mine || subjects
+        || third(&a.subjects) != third(&b.subjects)
+        || objects(a) != objects(b)
+        || apart(set(&a.owners), set(&b.owners))
 }

@@ -15,7 +15,8 @@ pub(super) fn redirected(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
         let (x, y) = (&a.terms[i], &b.terms[j]);
         let firm = x.firm.is_none() && y.firm.is_none();
         // "Dollars to euros" is "from dollars to euros".
-        let next_is_to = |text: &Meaning, at: usize| text.terms.get(at + 1).is_some_and(|term| term.tie == Tie::To);
+        let next_is_to =
+            |text: &Meaning, at: usize| text.terms.get(at + 1).is_some_and(|term| term.tie == Tie::To);
         let to = next_is_to(a, i) && next_is_to(b, j) && (x.tie == Tie::Bare || y.tie == Tie::Bare);
         firm && (x.direct || y.direct) && !agree(x, y) && !to
     }) || crossed(a, b, pairs)
@@ -37,7 +38,8 @@ pub(super) fn listed(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
 }
 
 fn agree(x: &Term, y: &Term) -> bool {
-    let firm = |tie: &Tie| matches!(tie, Tie::From) || matches!(tie, Tie::Firm(word) if GOVERNS.contains(word));
+    let firm =
+        |tie: &Tie| matches!(tie, Tie::From) || matches!(tie, Tie::Firm(word) if GOVERNS.contains(word));
     match (&x.tie, &y.tie) {
         (x, y) if firm(x) || firm(y) => x == y,
         (Tie::Loose(p), Tie::Loose(q)) if x.direct && y.direct => exchangeable(p, q),
@@ -79,13 +81,14 @@ pub(super) fn exchangeable(p: &str, q: &str) -> bool {
 
 /// Firm words that are prepositions.
 const GOVERNS: [&str; 19] = [
-    "before", "after", "under", "over", "at least", "at most", "during", "until", "since", "between", "among", "against",
-    "than", "instead", "except", "through", "behind", "across", "outside",
+    "before", "after", "under", "over", "at least", "at most", "during", "until", "since", "between",
+    "among", "against", "than", "instead", "except", "through", "behind", "across", "outside",
 ];
 
 /// Firm words that say how much of the next or the last word is meant.
 const MEASURES: [&str; 14] = [
-    "only", "all", "most", "many", "few", "more", "less", "least", "enough", "too", "both", "half", "same", "other",
+    "only", "all", "most", "many", "few", "more", "less", "least", "enough", "too", "both", "half", "same",
+    "other",
 ];
 
 /// Whether a quantifier belongs to another word than in the other text.
@@ -109,9 +112,9 @@ pub(super) fn swapped(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
     }
     let shifts = voices(a, b, &content);
     content.iter().any(|&(i1, j1)| {
-        content.iter().any(|&(i2, j2)| {
-            i1 < i2 && j1 > j2 && !explained(&Swap { a, b, i1, i2, j1, j2 }, &shifts)
-        })
+        content
+            .iter()
+            .any(|&(i2, j2)| i1 < i2 && j1 > j2 && !explained(&Swap { a, b, i1, i2, j1, j2 }, &shifts))
     })
 }
 
@@ -183,8 +186,8 @@ fn explained(swap: &Swap<'_>, shifts: &[(usize, usize)]) -> bool {
     let compound = genitive(&a.terms, i1, i2) && together(&b.terms, j2..j1)
         || genitive(&b.terms, j2, j1) && together(&a.terms, i1..i2);
     // "delete my account", "account deletion".
-    let nominal = (noun_of(x1, y1) || noun_of(x2, y2))
-        && (together(&a.terms, i1..i2) || together(&b.terms, j2..j1));
+    let nominal =
+        (noun_of(x1, y1) || noun_of(x2, y2)) && (together(&a.terms, i1..i2) || together(&b.terms, j2..j1));
     // "who discovered penicillin", "by whom was penicillin discovered".
     let voice = shifts.iter().any(|&(i, j)| (i1..=i2).contains(&i) && (j2..=j1).contains(&j));
     // "is shipping free", "free shipping".

@@ -156,7 +156,10 @@ pub(super) enum Part {
 
 /// Whether a participle behind the word is passive.
 pub(super) fn is_be(word: &str) -> bool {
-    matches!(word, "is" | "are" | "am" | "was" | "were" | "be" | "been" | "being" | "get" | "gets" | "getting" | "got")
+    matches!(
+        word,
+        "is" | "are" | "am" | "was" | "were" | "be" | "been" | "being" | "get" | "gets" | "getting" | "got"
+    )
 }
 
 /// Whom a pronoun stands for.
@@ -174,11 +177,10 @@ pub(super) enum Person {
 /// What a word does, if it is not content.
 pub(super) fn part(word: &str) -> Option<Part> {
     Some(match word {
-        "a" | "an" | "the" | "this" | "that" | "these" | "those" | "there" | "please" | "usually" | "typically" | "generally" | "normally" | "commonly" | "very" | "really" | "so"
-        | "quite" | "just" | "exactly" | "simply" | "actually" | "kindly" | "currently" | "some" | "any" | "ok"
-        | "okay" | "thanks" | "which" | "what" | "hi" | "hello" | "hey" | "if" | "whether" => {
-            Part::Filler
-        }
+        "a" | "an" | "the" | "this" | "that" | "these" | "those" | "there" | "please" | "usually"
+        | "typically" | "generally" | "normally" | "commonly" | "very" | "really" | "so" | "quite"
+        | "just" | "exactly" | "simply" | "actually" | "kindly" | "currently" | "some" | "any" | "ok"
+        | "okay" | "thanks" | "which" | "what" | "hi" | "hello" | "hey" | "if" | "whether" => Part::Filler,
         "be" | "been" | "being" => Part::Be,
         "is" | "are" | "am" | "do" | "does" | "has" | "have" | "having" | "doing" => Part::Present,
         "was" | "were" | "did" | "had" | "got" => Part::Past,
@@ -187,9 +189,8 @@ pub(super) fn part(word: &str) -> Option<Part> {
         "must" => Part::Must,
         "should" => Part::Should,
         "would" => Part::Would,
-        "not" | "no" | "never" | "without" | "nor" | "neither" | "none" | "nothing" | "nobody" | "lacking" | "non" => {
-            Part::Not
-        }
+        "not" | "no" | "never" | "without" | "nor" | "neither" | "none" | "nothing" | "nobody"
+        | "lacking" | "non" => Part::Not,
         "i" | "we" => Part::Subject(Person::Me),
         "you" => Part::Subject(Person::You),
         "one" | "someone" | "somebody" | "anyone" | "anybody" => Part::Filler,
@@ -208,8 +209,8 @@ pub(super) fn part(word: &str) -> Option<Part> {
         "his" => Part::Owner(Person::He),
         "her" => Part::Owner(Person::She),
         "their" | "theirs" => Part::Owner(Person::They),
-        "of" | "'s" | "in" | "on" | "at" | "for" | "about" | "with" | "by" | "regarding" | "as" | "like" | "via"
-        | "using" | "within" | "inside" | "per" => Part::Loose,
+        "of" | "'s" | "in" | "on" | "at" | "for" | "about" | "with" | "by" | "regarding" | "as" | "like"
+        | "via" | "using" | "within" | "inside" | "per" => Part::Loose,
         "to" | "into" | "onto" => Part::To,
         "from" => Part::From,
         "and" => Part::And,
@@ -358,9 +359,9 @@ pub(super) fn is_adjective(word: &str) -> bool {
     const ADJECTIVES: &str = "free slow fast new old good bad safe legal big large small long short tall high low hot \
         cold open closed available offline online broken late early cheap expensive easy hard normal deep young great \
         strong weak rich poor close near heavy light dark warm best worst";
-    let superlative = word.strip_suffix("est").is_some_and(|base| {
-        ADJECTIVES.split_whitespace().any(|adjective| finish(adjective) == finish(base))
-    });
+    let superlative = word
+        .strip_suffix("est")
+        .is_some_and(|base| ADJECTIVES.split_whitespace().any(|adjective| finish(adjective) == finish(base)));
     superlative
         || ENDINGS.iter().any(|ending| word.len() > ending.len() && word.ends_with(ending))
         || ADJECTIVES.split_whitespace().any(|adjective| adjective == word)
