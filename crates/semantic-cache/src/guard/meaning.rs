@@ -77,6 +77,8 @@ pub(super) struct Term {
     pub phrase: usize,
     /// Terms of one enumeration (`a and b`).
     pub list: Option<usize>,
+    /// A form in `-ing`.
+    pub gerund: bool,
     /// In the phrase that `what`, `which` or `how many` asks for.
     pub asked: bool,
 }
@@ -93,8 +95,14 @@ pub(super) struct Meaning {
     pub terms: Vec<Term>,
     /// A negation with no term behind it.
     pub dangling_not: bool,
+    /// Capitals are used at all, so that a small letter says something.
+    pub cased: bool,
     /// The question opens with a negation: `isn't it`, `why doesn't it`.
     pub opening_not: bool,
+    /// A preposition with no term behind it: `what is he looking for`.
+    pub dangling: Option<String>,
+    /// A preposition in front of the question word: `for what is he looking`.
+    pub fronted: Option<String>,
     /// `there is`.
     pub exists: bool,
     /// `to have`.
@@ -178,6 +186,7 @@ struct Reader {
     terms: Vec<Term>,
     negate: bool,
     opening_not: bool,
+    fronted: Option<String>,
     exists: bool,
     has: bool,
     dummy: bool,
@@ -198,7 +207,8 @@ struct Reader {
 
 impl Reader {
     fn new(tokens: &[Token]) -> Self {
-        let words = || tokens.iter().filter(|token| token.kind == Kind::Word && !token.first && token.raw.len() > 3);
+        let words =
+            || tokens.iter().filter(|token| token.kind == Kind::Word && !token.first && token.raw.len() > 3);
         let capital = words().filter(|token| token.raw.starts_with(char::is_uppercase)).count();
         let title = capital > 2 && capital * 10 > words().count() * 7;
         Self {
@@ -213,6 +223,7 @@ impl Reader {
             terms: Vec::new(),
             negate: false,
             opening_not: false,
+            fronted: None,
             exists: false,
             has: false,
             dummy: false,
@@ -261,9 +272,12 @@ impl Reader {
             if !matches!(kind, "filler" | "ask") {
                 self.opening(frame);
             }
-            let explains = kind == "what" && frame.iter().all(|token| !matches!(token.text.as_str(), "what" | "which"));
+            let explains =
+                kind == "what" && frame.iter().all(|token| !matches!(token.text.as_str(), "what" | "which"));
             if !matches!(kind, "filler" | "ask") && !explains {
-                self.asked = frame.last().is_some_and(|token| matches!(token.text.as_str(), "what" | "which" | "much"));
+                self.asked = frame
+                    .last()
+                    .is_some_and(|token| matches!(token.text.as_str(), "what" | "which" | "much"));
                 return self.attribute(rest);
             }
         }
@@ -272,6 +286,9 @@ impl Reader {
 
     /// Keeps what the opening says about time, possibility and persons.
     fn opening(&mut self, frame: &[Token]) {
+        let before =
+            |token: &&Token| matches!(words::part(&token.text), Some(Part::Loose | Part::To | Part::From));
+        self.fronted = frame.first().filter(before).map(|token| token.text.clone());
         for token in frame {
             match words::part(&token.text) {
                 Some(Part::Subject(person)) => self.subjects.push(person),
@@ -283,7 +300,9 @@ impl Reader {
 
     /// Reads `how tall is` as `what is the height of`.
     fn attribute<'a>(&mut self, rest: &'a [Token]) -> &'a [Token] {
-        let Some((first, after)) = rest.split_first().filter(|_| self.question == Question::How) else { return rest };
+        let Some((first, after)) = rest.split_first().filter(|_| self.question == Question::How) else {
+            return rest;
+        };
         let Some(noun) = words::attribute(&first.text) else { return rest };
         self.question = Question::What;
         self.content(&Token::word(noun));
@@ -310,10 +329,15 @@ impl Reader {
         let token = &rest[place];
         let next = rest.get(place + 1);
         // An article with nothing to belong to is a name: "divide a by b".
-        let lone = token.text == "a" && next.is_none_or(|next| words::part(&next.text).is_some_and(|part| part != Part::Filler));
-        if token.kind != Kind::Word || self.is_named(token) || lone {
+        let lone = token.text == "a"
+            && next.is_none_or(|next| words::part(&next.text).is_some_and(|part| part != Part::Filler));
+        // "At 9 am" is no "I am".
+        let hour = token.text == "am" && self.terms.last().is_some_and(|last| last.kind == Kind::Number);
+        if token.kind != Kind::Word || self.is_named(token) || lone || hour {
             self.content(token);
-        } else if matches!(token.text.as_str(), "keep" | "keeps") && next.is_some_and(|next| next.text.ends_with("ing")) {
+        } else if matches!(token.text.as_str(), "keep" | "keeps")
+            && next.is_some_and(|next| next.text.ends_with("ing"))
+        {
             // "It keeps crashing": it crashes.
         } else if let Some(number) = self.number(token, next) {
             self.content(&number);
@@ -323,8 +347,14 @@ impl Reader {
             self.content(token);
         }
         if token.closes {
-            self.end_phrase();
-            self.tie = Tie::Bare;
+            // "Java: remove spaces": a label belongs to what follows.
+            let label = self.question == Question::Bare && self.terms.len() == 1;
+            if !label {
+                self.phrase += 1;
+            }
+            if next.is_some() {
+                self.tie = Tie::Bare;
+            }
         }
     }
 
@@ -336,7 +366,8 @@ impl Reader {
         }
         let value = words::cardinal(&token.text)?;
         // "One" counts something, or only stands for it.
-        if value == 1 && next.is_none_or(|next| next.kind != Kind::Word || words::part(&next.text).is_some()) {
+        if value == 1 && next.is_none_or(|next| next.kind != Kind::Word || words::part(&next.text).is_some())
+        {
             return None;
         }
         let phrase = self.phrase;
@@ -353,10 +384,6 @@ impl Reader {
         Some(number(whole.to_string()))
     }
 
-    fn end_phrase(&mut self) {
-        self.phrase += 1;
-    }
-
     fn function(&mut self, part: Part, token: &Token) {
         let genitive = token.text == "'s";
         if !genitive {
@@ -366,7 +393,7 @@ impl Reader {
         if !genitive {
             self.close_asked(part);
         }
-        if !owner && !genitive {
+        if !owner && !genitive && part != Part::And {
             self.tie = Tie::Bare;
             self.direct = true;
         }
@@ -406,7 +433,14 @@ impl Reader {
         }
         let apart = matches!(
             part,
-            Part::Present | Part::Past | Part::Future | Part::May | Part::Must | Part::Should | Part::Would | Part::Subject(_)
+            Part::Present
+                | Part::Past
+                | Part::Future
+                | Part::May
+                | Part::Must
+                | Part::Should
+                | Part::Would
+                | Part::Subject(_)
         );
         if self.asked && !apart {
             self.terms.iter_mut().for_each(|term| term.asked = false);
@@ -442,7 +476,9 @@ impl Reader {
             stem.clone()
         } else if name {
             words::class_of_name(&stem).to_owned()
-        } else { words::class(&stem).to_owned() };
+        } else {
+            words::class(&stem).to_owned()
+        };
         let content = firm.is_none();
         let list = self.list(content);
         let passive = content && past && self.passive;
@@ -471,6 +507,7 @@ impl Reader {
             direct: self.direct,
             phrase: self.phrase,
             list,
+            gerund: word && token.text.ends_with("ing"),
             asked: self.asked,
         });
     }
@@ -491,20 +528,38 @@ impl Reader {
         if self.asked {
             self.terms.iter_mut().for_each(|term| term.asked = false);
         }
+        let dangling = match (&self.tie, self.direct) {
+            (Tie::Loose(word), true) => Some(word.clone()),
+            (Tie::To, true) => Some("to".to_owned()),
+            (Tie::From, true) => Some("from".to_owned()),
+            _ => None,
+        };
         let like = tokens.iter().any(|token| token.text == "like");
         if self.question == Question::What && like {
             self.question = Question::How;
         }
-        if self.question == Question::Bare && self.terms.last().is_some_and(|term| GUIDES.contains(&term.class.as_str())) {
+        if self.question == Question::Bare
+            && self.terms.last().is_some_and(|term| GUIDES.contains(&term.class.as_str()))
+        {
             self.terms.pop();
             self.question = Question::HowTo;
         }
         // What is needed must be: the word and the auxiliary say the same.
         let need = words::class("need").to_owned();
         let mut terms = self.terms;
-        if let Some(place) = terms.iter().position(|term| term.class == need && !term.negated) {
+        if self.question != Question::HowTo
+            && let Some(place) = terms.iter().position(|term| term.class == need && !term.negated)
+        {
             terms.remove(place);
             self.modality = Some(Modality::Must);
+        }
+        // "Is smoking allowed": may one smoke.
+        let allow = |term: &Term| term.class == words::class("allow") && term.passive && !term.negated;
+        if self.question == Question::YesNo
+            && let Some(place) = terms.iter().position(allow)
+        {
+            terms.remove(place);
+            self.modality = Some(Modality::May);
         }
         let tense = match (self.past, self.future, self.present) {
             (true, _, _) => Some(Tense::Past),
@@ -521,7 +576,10 @@ impl Reader {
             owners: self.owners,
             terms,
             dangling_not: self.negate,
+            cased: tokens.iter().any(|token| token.raw.contains(char::is_uppercase)),
             opening_not: self.opening_not,
+            dangling,
+            fronted: self.fronted,
             exists: self.exists,
             has: self.has,
             dummy: self.dummy,
