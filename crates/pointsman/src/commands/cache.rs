@@ -220,7 +220,7 @@ fn line(entry: &Value, now: Timestamp) -> Vec<String> {
 fn shortened(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(QUESTION) {
-        Some((end, _)) => format!("{}…", line[..end].trim_end_matches('…')),
+        Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
 }

@@ -158,7 +158,10 @@ fn warmed(said: &Said) -> (u16, String, String) {
         "new" | "other" => answer(200, "MISS"),
         "again" => answer(200, "REFRESH"),
         "off" => answer(200, "DISABLED"),
-        "config" if said.head.contains("x-portkey-config: pc-a\r\n") && said.body["model"] == "m" => {
+        "config"
+            if said.head.lines().any(|line| line == "x-portkey-config: pc-a")
+                && said.body["model"] == "m" =>
+        {
             answer(200, "SEMANTIC MISS")
         }
         "broken" => {

@@ -29,7 +29,7 @@ or says where it goes and with which headers:
   {\"path\": \"/v1/messages\", \"headers\": {\"x-portkey-config\": \"pc-faq\"}, \"body\": {…}}
 
 What was answered before is a hit and costs nothing. An answer is kept only if the request's config
-names the cache; a line whose config does not is counted as `disabled`, and the command exits with 1.";
+names the cache; a line whose config does not is counted as `disabled`, and the exit code is 1.";
 
 /// Where bodies go that do not say it.
 const USUAL_PATH: &str = "/v1/chat/completions";
