@@ -30,10 +30,10 @@ pub(super) fn compare(a: &Meaning, b: &Meaning) -> Option<Difference> {
         (modality(&a, &b), Difference::Modality),
         (having(&a, &b), Difference::RoleSwap),
         (person(&a, &b) || owner(&a, &b, &pairs), Difference::Person),
+        (order::revoiced(&a, &b, &pairs), Difference::RoleSwap),
         (order::listed(&a, &b, &pairs), Difference::Direction),
         (stranded(&a, &b) || order::redirected(&a, &b, &pairs), Difference::Direction),
         (order::remeasured(&a, &b, &pairs), Difference::Quantifier),
-        (order::revoiced(&a, &b, &pairs), Difference::RoleSwap),
         (order::swapped(&a, &b, &pairs), Difference::RoleSwap),
     ];
     rules.into_iter().find(|(differ, _)| *differ).map(|(_, difference)| difference)
