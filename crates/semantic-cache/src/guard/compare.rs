@@ -21,18 +21,19 @@ pub(super) fn compare(a: &Meaning, b: &Meaning) -> Option<Difference> {
     if !left.is_empty() || !right.is_empty() {
         return Some(kind(&left, &right));
     }
-    let rules: [(bool, Difference); 12] = [
+    let rules: [(bool, Difference); 13] = [
         (homographs(&a, &b, &pairs), Difference::Entities),
         (numbers(&a) != numbers(&b), Difference::Numbers),
         (negation(&a, &b, &pairs), Difference::Negation),
         (!question(&a, &b, &pairs), Difference::Question),
         (time(&a, &b, &pairs), Difference::Time),
         (modality(&a, &b), Difference::Modality),
-        (person(&a, &b), Difference::Person),
+        (having(&a, &b), Difference::RoleSwap),
+        (person(&a, &b) || owner(&a, &b, &pairs), Difference::Person),
+        (order::revoiced(&a, &b, &pairs), Difference::RoleSwap),
         (order::listed(&a, &b, &pairs), Difference::Direction),
         (stranded(&a, &b) || order::redirected(&a, &b, &pairs), Difference::Direction),
         (order::remeasured(&a, &b, &pairs), Difference::Quantifier),
-        (order::revoiced(&a, &b, &pairs), Difference::RoleSwap),
         (order::swapped(&a, &b, &pairs), Difference::RoleSwap),
     ];
     rules.into_iter().find(|(differ, _)| *differ).map(|(_, difference)| difference)
@@ -238,7 +239,7 @@ fn stranded(a: &Meaning, b: &Meaning) -> bool {
         (None, None) => true,
     };
     match (a.dangling.as_ref().or(a.fronted.as_ref()), b.dangling.as_ref().or(b.fronted.as_ref())) {
-        (Some(p), Some(q)) => !order::exchangeable(p, q),
+        (Some(p), Some(q)) => p != q,
         _ => !(alone(a, b) && alone(b, a)),
     }
 }
@@ -307,6 +308,12 @@ fn complains(statement: &Meaning, question: &Meaning) -> bool {
         && question.owners.contains(&Person::Me)
 }
 
+/// "I have a cold" is not "I am cold".
+fn having(a: &Meaning, b: &Meaning) -> bool {
+    let states = |text: &Meaning| text.question == Question::Bare && text.tense.is_some();
+    states(a) && states(b) && a.has != b.has
+}
+
 fn time(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
     // "When does it arrive", "how long will it take": what is to come may stand in the present.
     let measured = |text: &Meaning| {
@@ -339,6 +346,12 @@ fn modality(a: &Meaning, b: &Meaning) -> bool {
         (None, Some(May | Should | Would)) | (Some(May | Should | Would), None) => !(open(a) || open(b)),
         _ => true,
     }
+}
+
+/// "My boss likes your plan" is not "your boss likes my plan".
+fn owner(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
+    let owners = |&(i, j): &(usize, usize)| a.terms[i].owner.zip(b.terms[j].owner);
+    pairs.iter().filter_map(owners).any(|(x, y)| x != y)
 }
 
 fn person(a: &Meaning, b: &Meaning) -> bool {

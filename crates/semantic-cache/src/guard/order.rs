@@ -20,6 +20,33 @@ pub(super) fn redirected(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
         let to = next_is_to(a, i) && next_is_to(b, j) && (x.tie == Tie::Bare || y.tie == Tie::Bare);
         firm && (x.direct || y.direct) && !agree(x, y) && !to
     }) || crossed(a, b, pairs)
+        || promoted(a, b, pairs)
+        || objects(a, b)
+}
+
+/// "How do I clean silver" is not "how do I clean with silver".
+fn promoted(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
+    let adverbial = |tie: &Tie| matches!(tie, Tie::Loose(word) if ["for", "with", "about", "by", "as", "like"].contains(&word.as_str()));
+    pairs.iter().any(|&(i, j)| {
+        let (x, y) = (&a.terms[i], &b.terms[j]);
+        let one = x.direct && adverbial(&x.tie) && y.tie == Tie::Bare
+            || y.direct && adverbial(&y.tie) && x.tie == Tie::Bare;
+        one && i > 0
+            && j > 0
+            && pairs.contains(&(i - 1, j - 1))
+            // "Treat a burn", "the treatment for a burn".
+            && !noun_of(&a.terms[i - 1], &b.terms[j - 1])
+    })
+}
+
+/// "Tasks assigned to me" are not "tasks assigned by me".
+fn objects(a: &Meaning, b: &Meaning) -> bool {
+    let apart = |(p, q): (&Tie, &Tie)| match (p, q) {
+        (Tie::Loose(p), Tie::Loose(q)) => !exchangeable(p, q),
+        (Tie::Bare, _) | (_, Tie::Bare) => false,
+        (p, q) => p != q,
+    };
+    a.object_ties.iter().zip(&b.object_ties).any(apart)
 }
 
 /// "The impact of a on b", "the impact on a of b": each of two prepositions went to the other's word.
@@ -142,12 +169,19 @@ pub(super) fn revoiced(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
         let passive_first = a.terms[i].passive;
         let (passive, at) = if passive_first { (a, i) } else { (b, j) };
         let active_at = if passive_first { j } else { i };
+        let stays = |k: usize, after: bool| {
+            let other = pairs.iter().find(|pair| k == if passive_first { pair.0 } else { pair.1 });
+            other.is_some_and(|pair| (if passive_first { pair.1 } else { pair.0 } > active_at) == after)
+        };
+        let by = |term: &Term| term.tie == Tie::Loose("by".to_owned());
+        if (at + 1..passive.terms.len()).any(|k| by(&passive.terms[k]) && stays(k, true)) {
+            return true;
+        }
         let Some(subject) = (0..at).rev().find(|k| passive.terms[*k].firm.is_none()) else {
             let active = if passive_first { b } else { a };
             return passive.objects != active.objects;
         };
-        let other = pairs.iter().find(|pair| subject == if passive_first { pair.0 } else { pair.1 });
-        other.is_some_and(|pair| if passive_first { pair.1 < active_at } else { pair.0 < active_at })
+        stays(subject, false)
     })
 }
 

@@ -152,6 +152,7 @@ fn persons_must_be_equal() {
             ("Who can sue me?", "Who can I sue?"),
             ("How much do I owe?", "How much am I owed?"),
             ("What is my balance?", "What is the balance?"),
+            ("My boss likes your plan", "Your boss likes my plan"),
         ],
     );
     same(&[
@@ -187,6 +188,8 @@ fn direction_must_be_equal() {
             ("How do I talk to my boss?", "How do I talk about my boss?"),
             ("What is he looking at?", "What is he looking for?"),
             ("Where is he?", "Where is he from?"),
+            ("Tasks assigned to me", "Tasks assigned by me"),
+            ("How do I clean silver?", "How do I clean with silver?"),
             ("The impact of inflation on rents", "The impact on inflation of rents"),
         ],
     );
@@ -231,6 +234,7 @@ fn who_does_what_to_whom_must_be_equal() {
             ("Is a square a rectangle?", "Is a rectangle a square?"),
             ("Is Anna the mother of Eve?", "Is Eve the mother of Anna?"),
             ("How do I divide a by b?", "How do I divide b by a?"),
+            ("I have a cold", "I am cold"),
             ("Can landlords evict tenants?", "Can landlords be evicted by tenants?"),
             ("Which employee hired the manager?", "Which manager hired the employee?"),
             ("Who is my brother's wife?", "Who is my wife's brother?"),
@@ -238,6 +242,7 @@ fn who_does_what_to_whom_must_be_equal() {
             ("How many cups are in a quart?", "How many quarts are in a cup?"),
         ],
     );
+    assert!(differs("Who employs Anna?", "Who is employed by Anna?").is_some());
     assert!(differs("Is Asia larger than Africa?", "Is Africa larger than Asia?").is_some());
     same(&[
         ("How is the weather in Paris today?", "How is the weather today in Paris?"),
