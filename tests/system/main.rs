@@ -9,6 +9,7 @@ mod clients;
 mod crash;
 mod dialects;
 mod doors;
+mod embedding;
 mod gitops;
 mod health;
 mod interface;
@@ -26,6 +27,7 @@ mod routing;
 mod secrets;
 mod spend;
 mod storage;
+mod stored;
 mod structure;
 
 use std::path::Path;

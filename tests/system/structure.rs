@@ -20,6 +20,7 @@ const ROWS: &[(&str, u8)] = &[
     ("mock-provider", 3),
     ("provider-worker", 3),
     ("router", 3),
+    ("semantic-cache", 3),
     ("pointsman", 4),
     ("system-tests", 5),
 ];

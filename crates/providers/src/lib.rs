@@ -8,6 +8,7 @@
 //! - [`chat`] is what a conversation means, whatever the dialect. [`openai`], [`anthropic`] and [`responses`] read and
 //!   write it for callers; they and [`gemini`], [`bedrock`], [`cohere`], [`ollama`] and [`workers_ai`] write and read it
 //!   for providers: one folder each. [`embeddings`] and [`rerank`] are tables of shapes.
+//! - [`stored`] makes a stream of a stored whole answer and the other way round, and says what may be stored.
 //! - [`aws`] and [`google`] are signatures and framing that formats need; [`failure`] and [`refusal`] are what callers
 //!   are told of errors.
 //!
@@ -51,6 +52,7 @@ mod schema;
 pub mod served;
 pub mod show;
 pub mod sse;
+pub mod stored;
 #[cfg(test)]
 mod testing;
 pub mod texts;

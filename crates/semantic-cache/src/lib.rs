@@ -31,6 +31,10 @@ use crate::embedding::Backlog;
 use crate::meaning::Meaning;
 use crate::store::{Limits, Store};
 
+pub mod embed;
+pub mod eval;
+pub mod guard;
+
 /// The crate's name is the role's name, everywhere.
 pub const NAME: &str = env!("CARGO_PKG_NAME");
 

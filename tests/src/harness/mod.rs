@@ -4,6 +4,7 @@ pub mod broker;
 pub mod client;
 mod installed;
 pub mod mock;
+pub mod models;
 pub mod node;
 pub mod postgres;
 pub mod process;

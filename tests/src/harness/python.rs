@@ -51,12 +51,31 @@ pub(super) fn install(requirements: &Path) -> Result<Python, String> {
     })?;
     let identity = [installed::read(requirements)?, identity.into_bytes()].concat();
     let (place, how) = installed::once("python", &identity, |place| into(place, requirements))?;
-    if how == "target" {
-        return Ok(Python { interpreter: "python3".into(), packages: Some(place) });
-    }
-    Ok(Python { interpreter: place.join("bin/python3"), packages: None })
+    Ok(installed_in(place, &how))
 }
 
+/// Installs what `requirements` lists into a folder of the caller's, and runs a script with it to its end.
+pub(super) fn run_with(
+    place: PathBuf,
+    requirements: &Path,
+    script: &Path,
+    argument: &Path,
+) -> Result<String, String> {
+    let how = into(&place, requirements)?;
+    let python = installed_in(place, &how);
+    let path = python.path().map(|(name, value)| format!("{name}={value}"));
+    let arguments = path.iter().map(OsStr::new).chain([python.interpreter.as_os_str()]);
+    run("env", arguments.chain([script.as_os_str(), argument.as_os_str()]), None)
+}
+
+fn installed_in(place: PathBuf, how: &str) -> Python {
+    if how == "target" {
+        return Python { interpreter: "python3".into(), packages: Some(place) };
+    }
+    Python { interpreter: place.join("bin/python3"), packages: None }
+}
+
+/// Requirements list everything with hashes, so pip resolves nothing.
 fn into(place: &Path, requirements: &Path) -> Result<String, String> {
     let Err(first) = into_venv(place, requirements) else { return Ok("venv".to_owned()) };
     let _ = std::fs::remove_dir_all(place);
@@ -67,13 +86,14 @@ fn into(place: &Path, requirements: &Path) -> Result<String, String> {
 
 fn into_venv(place: &Path, requirements: &Path) -> Result<(), String> {
     run("python3", ["-m".as_ref(), "venv".as_ref(), place.as_os_str()], None)?;
-    let pip = ["-m", "pip", "install", "--quiet", "--require-hashes", "-r"].map(OsStr::new);
+    let pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "-r"].map(OsStr::new);
     run(place.join("bin/python3"), pip.into_iter().chain([requirements.as_os_str()]), None).map(drop)
 }
 
 /// For a Python without the `venv` module: distributions ship it apart.
 fn into_target(place: &Path, requirements: &Path) -> Result<(), String> {
-    let pip = ["-m", "pip", "install", "--quiet", "--require-hashes", "--target"].map(OsStr::new);
+    let pip =
+        ["-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target"].map(OsStr::new);
     let rest = [place.as_os_str(), "-r".as_ref(), requirements.as_os_str()];
     run("python3", pip.into_iter().chain(rest), None).map(drop)
 }

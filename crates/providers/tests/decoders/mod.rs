@@ -4,6 +4,7 @@
 mod answers;
 mod promises;
 mod requests;
+mod stored;
 mod streams;
 
 use domain::Operation;
@@ -14,7 +15,7 @@ use providers::chat::About;
 pub(crate) type Decoder = (&'static str, fn(&[u8]));
 
 /// Every decoder. `fuzz/Cargo.toml` has a program for each.
-pub(crate) const DECODERS: [Decoder; 27] = [
+pub(crate) const DECODERS: [Decoder; 28] = [
     ("request_openai", |bytes| requests::chat(Operation::Chat, bytes)),
     ("request_completions", |bytes| requests::chat(Operation::Completions, bytes)),
     ("request_anthropic", requests::anthropic),
@@ -42,6 +43,7 @@ pub(crate) const DECODERS: [Decoder; 27] = [
     ("stream_forwarded", streams::forwarded),
     ("frames_aws", streams::aws),
     ("events_sse", streams::sse),
+    ("stored_answer", stored::answer),
 ];
 
 /// Gives bytes to the decoder of that name.
