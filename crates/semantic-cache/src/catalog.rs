@@ -12,8 +12,8 @@ use std::time::Duration;
 use domain::cache::{Entry, Invalidation, Selection};
 use domain::{RequestId, Timestamp, Workspace};
 
+use crate::guard::normal;
 use crate::store::{Noted, State};
-use crate::words::normal;
 
 #[cfg(test)]
 mod tests;

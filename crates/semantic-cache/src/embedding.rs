@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info};
 
 use crate::catalog::Place;
-use crate::meaning::{How, Refused};
+use crate::embed::{How, Refused};
 use crate::{Cache, blocking};
 
 /// Wait before a text is tried again that could not be embedded now.
@@ -84,13 +84,13 @@ impl Cache {
                     blocking(keep).await;
                     return None;
                 }
-                Err(Refused::Off(reason)) => return Some(reason),
-                Err(Refused::Text(reason)) => {
-                    debug!(entry = %place.id, reason, "an answer is given to the same request only");
+                Err(Refused::Off(reason)) => return Some(reason.to_string()),
+                Err(reason @ (Refused::TooLong | Refused::Unreadable)) => {
+                    debug!(entry = %place.id, %reason, "an answer is given to the same request only");
                     return None;
                 }
-                Err(Refused::Now(reason)) => {
-                    debug!(entry = %place.id, reason, "a text is embedded later");
+                Err(reason @ (Refused::Busy | Refused::Loading | Refused::Failed(_))) => {
+                    debug!(entry = %place.id, %reason, "a text is embedded later");
                     tokio::time::sleep(AGAIN).await;
                 }
             }

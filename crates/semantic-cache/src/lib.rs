@@ -7,14 +7,17 @@ mod admin;
 mod apply;
 mod catalog;
 mod counters;
+pub mod embed;
 mod embedding;
+pub mod eval;
+pub mod guard;
 mod index;
+mod keep;
 mod lookup;
 mod meaning;
 mod store;
 #[cfg(test)]
 mod testing;
-mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,13 +30,10 @@ use tracing::{error, info};
 
 use crate::catalog::Bounds;
 use crate::counters::Counters;
+use crate::embed::Embedder;
 use crate::embedding::Backlog;
 use crate::meaning::Meaning;
 use crate::store::{Limits, Store};
-
-pub mod embed;
-pub mod eval;
-pub mod guard;
 
 /// The crate's name is the role's name, everywhere.
 pub const NAME: &str = env!("CARGO_PKG_NAME");
@@ -53,6 +53,8 @@ pub struct Options {
     pub threshold: f32,
     /// Most look-ups at once; more are misses.
     pub most_lookups: usize,
+    /// How texts become vectors.
+    pub embedder: embed::Options,
 }
 
 /// What is held, and what it is found with.
@@ -76,7 +78,7 @@ struct Node {
 /// Runs until shutdown. Fails if the store cannot be opened.
 pub async fn run(ctx: Ctx, options: Options) -> anyhow::Result<()> {
     let started_at = ctx.clock().now();
-    let meaning = Box::new(meaning::Nothing);
+    let meaning = Box::new(Embedder::start(options.embedder).context("set up the embedder")?);
     let (most, threshold) = (options.most_lookups, options.threshold);
     let limits = Limits {
         directory: options.directory,
@@ -103,6 +105,7 @@ async fn serve(node: &Arc<Node>) -> anyhow::Result<()> {
     let (bus, version) = (node.ctx.bus(), env!("CARGO_PKG_VERSION"));
     // Before anything is answered: what was missed may be what was taken out.
     apply::compare_with_the_stream(node).await;
+    bus.event_reader(NAME, keep::KINDS, keep::BATCH).await.context("set up the reader of events")?;
     let lookups = bus.serve_cache(version).await?;
     let questions = bus.serve_cache_admin(version).await?;
     let asked = bus.hear_cache_nodes().await?;
@@ -112,6 +115,7 @@ async fn serve(node: &Arc<Node>) -> anyhow::Result<()> {
         lookup::serve(node, lookups),
         admin::serve(node, questions),
         admin::tell(node, asked),
+        keep::run(node),
         apply::run(node),
     );
     Ok(())

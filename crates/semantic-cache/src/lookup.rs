@@ -14,8 +14,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, warn};
 
 use crate::catalog::Place;
-use crate::meaning::{How, Vector};
-use crate::words::differs;
+use crate::embed::{How, Vector};
+use crate::guard::differs;
 use crate::{Cache, Node, blocking};
 
 #[cfg(test)]

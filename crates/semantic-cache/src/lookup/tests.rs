@@ -6,7 +6,8 @@ use futures::future::BoxFuture;
 use tempfile::TempDir;
 
 use super::*;
-use crate::meaning::{Meaning, Refused};
+use crate::embed::Refused;
+use crate::meaning::Meaning;
 use crate::testing::{HOUR, NOW, answer_of, entry, store, take, workspace};
 
 /// Knows some texts.
@@ -15,7 +16,7 @@ struct Known(HashMap<&'static str, Result<Vec<f32>, Refused>>);
 
 impl Meaning for Known {
     fn embed<'a>(&'a self, text: &'a str, _how: How) -> BoxFuture<'a, Result<Vector, Refused>> {
-        let unknown = || Err(Refused::Text("too long".to_owned()));
+        let unknown = || Err(Refused::TooLong);
         let values = self.0.get(text).cloned().unwrap_or_else(unknown);
         Box::pin(async move { values.map(|values| Vector { values, model: "model".into() }) })
     }
@@ -104,15 +105,15 @@ async fn the_same_words_need_no_vector() {
     let question = asked("b", Some("what  is nats"));
     hit(cache.find(question.clone(), NOW).await, &question, Status::SemanticHit, "r1");
     let other = Question { partition: "q".to_owned(), ..question };
-    miss(cache.find(other, NOW).await, "too long");
+    miss(cache.find(other, NOW).await, "longer than what is compared");
 }
 
 #[tokio::test]
 async fn an_embedder_that_is_busy_makes_a_miss() {
     let home = TempDir::new().unwrap();
-    let known = Known(HashMap::from([("anything", Err(Refused::Now("the embedder is busy".to_owned())))]));
+    let known = Known(HashMap::from([("anything", Err(Refused::Busy))]));
     let cache = cache(&home, &[], known).await;
-    miss(cache.find(asked("a", Some("anything")), NOW).await, "busy");
+    miss(cache.find(asked("a", Some("anything")), NOW).await, "queue for embedding is full");
     assert_eq!(cache.stats().unembedded, 1);
 }
 
@@ -125,7 +126,7 @@ async fn what_is_alike_must_be_alike_enough_and_pass_the_guard() {
         ("Write a poem", Ok(vec![0.0, 1.0])),
     ]));
     let cache = cache(&home, &[said("r1", "a", "Pay 10 dollars")], known).await;
-    miss(cache.find(asked("b", Some("Pay 100 dollars")), NOW).await, "guard: ");
+    miss(cache.find(asked("b", Some("Pay 100 dollars")), NOW).await, "guard: numbers");
     assert_eq!(cache.stats().guarded, 1);
     miss(cache.find(asked("b", Some("Write a poem")), NOW).await, "nothing alike (best 0.00)");
     let strict = Question { threshold: Some(0.96), ..asked("b", Some("Pay 100 dollars")) };
@@ -149,6 +150,20 @@ async fn the_most_alike_that_may_be_given_is_given() {
     let (found, answer) = cache.nearest(&question, &vector, NOW).unwrap();
     assert_eq!((found.entry.id.as_str(), found.score), ("r1", Some(0.92)));
     assert_eq!(answer, answer_of(&found.entry));
+}
+
+#[tokio::test]
+async fn another_wording_of_the_same_question_is_answered() {
+    let home = TempDir::new().unwrap();
+    let (stored, other) = ("How do I reset my password?", "How can I reset my password?");
+    let known = Known(HashMap::from([(stored, Ok(vec![1.0, 0.0])), (other, Ok(vec![0.96, 0.28]))]));
+    let cache = cache(&home, &[said("r1", "a", stored)], known).await;
+    let question = asked("b", Some(other));
+    let (reply, answer) = cache.find(question.clone(), NOW).await;
+    assert_eq!(reply.found.as_ref().and_then(|found| found.score), Some(0.96), "{}", reply.why);
+    hit((reply, answer), &question, Status::SemanticHit, "r1");
+    let stats = cache.stats();
+    assert_eq!((stats.vectors, stats.embedder.as_str(), stats.entries), (1, "ready", 1));
 }
 
 #[tokio::test]
