@@ -213,12 +213,22 @@ impl Bus {
         }
     }
 
+    /// Position of what happens next to kept answers after a position of the event stream. None: nothing did.
+    pub async fn next_of_cache(&self, after: u64) -> Result<Option<u64>, ReadError> {
+        let mut next: Option<u64> = None;
+        for kind in [Kind::CacheStored, Kind::CacheInvalidated] {
+            let lying = self.next_lying(subject::EVENT_STREAM, &subject::events_of(kind), after + 1).await?;
+            next = next.into_iter().chain(lying.map(|lying| lying.sequence)).min();
+        }
+        Ok(next)
+    }
+
     /// Hands over what happens to kept answers after a position of the event stream, in order and each once, until
     /// `stop`. Returns between two of them only.
-    pub async fn follow_cache(
+    pub async fn follow_cache<F: Future<Output = ()>>(
         self,
         after: u64,
-        mut hear: impl AsyncFnMut(u64, Event),
+        mut hear: impl FnMut(u64, Event) -> F,
         stop: CancellationToken,
     ) {
         let mut position = after;
@@ -233,10 +243,10 @@ impl Bus {
         }
     }
 
-    async fn hear_cache(
+    async fn hear_cache<F: Future<Output = ()>>(
         &self,
         position: &mut u64,
-        hear: &mut impl AsyncFnMut(u64, Event),
+        hear: &mut impl FnMut(u64, Event) -> F,
         stop: &CancellationToken,
     ) -> String {
         let config = push::OrderedConfig {

@@ -62,6 +62,18 @@ pub const LIMITS_UNDERESTIMATED: &str = "pointsman_limits_underestimated_total";
 pub const ALERTS_FIRING: &str = "pointsman_alerts_firing";
 /// Notices that were handed to channels, by `channel` and `result`: `sent`, `failed` (tried again), `given_up`.
 pub const NOTICES: &str = "pointsman_notices_total";
+/// Look-ups that the cache answered, by `result`: `hit`, `semantic_hit`, `miss`, `refused` (too many at once).
+pub const CACHE_LOOKUPS: &str = "pointsman_cache_lookups_total";
+/// Answering one look-up, in a cache node.
+pub const CACHE_LOOKUP_SECONDS: &str = "pointsman_cache_lookup_duration_seconds";
+/// Answers that a cache node holds.
+pub const CACHE_ENTRIES: &str = "pointsman_cache_entries";
+/// Of these, those that can be found by their meaning.
+pub const CACHE_VECTORS: &str = "pointsman_cache_vectors";
+/// Bytes of the answers that a cache node holds, with what is known of them.
+pub const CACHE_BYTES: &str = "pointsman_cache_bytes";
+/// Answers that had to go because a cache node held too many.
+pub const CACHE_EVICTED: &str = "pointsman_cache_evicted_total";
 
 const SECONDS: &[f64] = &[
     0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
@@ -121,5 +133,11 @@ fn describe() {
     describe_counter!(LIMITS_UNDERESTIMATED, "Calls that used more than had been set aside for them.");
     describe_gauge!(ALERTS_FIRING, "Alerts that are raised now, by rule.");
     describe_counter!(NOTICES, "Notices that were handed to channels, by channel and result.");
+    describe_counter!(CACHE_LOOKUPS, "Look-ups that the cache answered, by result.");
+    describe_histogram!(CACHE_LOOKUP_SECONDS, "Answering one look-up, in a cache node.");
+    describe_gauge!(CACHE_ENTRIES, "Answers that a cache node holds.");
+    describe_gauge!(CACHE_VECTORS, "Answers that a cache node can find by their meaning.");
+    describe_gauge!(CACHE_BYTES, "Bytes of the answers that a cache node holds, with what is known of them.");
+    describe_counter!(CACHE_EVICTED, "Answers that had to go because a cache node held too many.");
     describe_gauge!(STORAGE_USED, "Share of the broker's storage in use, 0 to 1.");
 }
