@@ -5,6 +5,7 @@ mod admin;
 mod alerts;
 mod bad_input;
 mod bodies;
+mod cache;
 mod clients;
 mod crash;
 mod dialects;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::{RequestId, Timestamp, Workspace};
+use domain::{Envelope, RequestId, Timestamp, Workspace};
 use serde::{Deserialize, Serialize};
 
 use crate::state::{ClaimError, ReadError};
@@ -75,6 +75,14 @@ impl Bus {
     /// Hears who asks whether anybody waits for a request of a key. Only those who know somebody answer.
     pub async fn hear_followed(&self) -> anyhow::Result<Subscription> {
         self.subscribe(subject::FOLLOWED_ALL).await
+    }
+
+    /// Whether others wait for the answer to a request, whatever becomes of its own caller.
+    pub async fn is_wanted(&self, envelope: &Envelope) -> bool {
+        match &envelope.flight {
+            Some(key) => self.is_followed(key).await,
+            None => false,
+        }
     }
 
     /// Whether anybody waits for the request that leads this key.

@@ -295,7 +295,7 @@ impl Bus {
         let ((), reported) =
             tokio::join!(self.answer_unless(how.gateway_told, envelope, outcome, body), self.report(&event));
         reported?;
-        if let Some(key) = envelope.flight() {
+        if let Some(key) = &envelope.flight {
             self.land(key).await;
         }
         if outcome.kind == Kind::Dead {

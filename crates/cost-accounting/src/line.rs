@@ -186,7 +186,7 @@ pub(crate) fn book(event: &Event, sequence: u64) -> Booking {
 }
 
 fn place(event: &Event) -> Where<'_> {
-    match (&event.cache, &event.attempt) {
+    match (event.cache.as_ref().filter(|cache| cache.status.is_hit()), &event.attempt) {
         (Some(cache), _) => {
             Where { virtual_key: None, provider: Some(&cache.provider), model: cache.model.as_deref() }
         }

@@ -173,7 +173,10 @@ fn sums() -> Vec<(&'static str, String, String)> {
             "rescued",
             format!("CASE WHEN e.outcome = '{answered}' AND e.attempts > 1 THEN 1 ELSE 0 END"),
         ),
-        requests("cache_hits", "CASE WHEN e.cache_status IS NULL THEN 0 ELSE 1 END".to_owned()),
+        requests(
+            "cache_hits",
+            "CASE WHEN e.cache_status IN ('hit', 'semantic_hit') THEN 1 ELSE 0 END".to_owned(),
+        ),
         attempts("input_tokens", "e.input"),
         attempts("output_tokens", "e.output"),
         attempts("cached_input_tokens", "e.cached_input"),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::envelope::{Malformed, frame, unframe};
 use crate::model::NanoUsd;
-use crate::{Operation, RequestId, Timestamp, Usage, Workspace, time};
+use crate::{Operation, Outcome, RequestId, Timestamp, Usage, Workspace, time};
 
 mod selection;
 #[cfg(test)]
@@ -156,9 +157,11 @@ pub struct Asked {
     /// What would have been given, where that is only looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<Shadow>,
-    /// The same requests wait for this one's answer, under this key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub flight: Option<String>,
+}
+
+/// Hash of what requests must have in common, as hexadecimal SHA-256.
+pub fn hash(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The part of the cache in an answer.
@@ -283,6 +286,31 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The entry of an answer that is offered under a ticket. None: no attempt made it.
+    pub fn of(outcome: &Outcome, ticket: &Ticket) -> Option<Self> {
+        let attempt = outcome.attempts.last()?;
+        Some(Self {
+            id: outcome.request.clone(),
+            workspace: outcome.workspace.clone(),
+            key: ticket.key.clone(),
+            partition: ticket.partition.clone(),
+            namespace: ticket.namespace.clone(),
+            text: ticket.text.clone(),
+            tags: ticket.tags.clone(),
+            operation: outcome.operation,
+            provider: attempt.provider.clone(),
+            model: attempt.model_answered.clone().or_else(|| attempt.model.clone()),
+            asked_at: outcome.accepted_at,
+            stored_at: outcome.finished_at,
+            expires_at: outcome.finished_at.plus(ticket.max_age),
+            content_type: outcome.content_type.clone(),
+            headers: outcome.headers.clone(),
+            usage: attempt.usage.unwrap_or_default(),
+            cost: attempt.cost,
+            size: outcome.body.size(),
+        })
+    }
+
     /// Whether the answer came in pieces.
     pub fn is_stream(&self) -> bool {
         self.content_type.starts_with("text/event-stream")

@@ -362,6 +362,9 @@ pub struct Envelope {
     /// What the cache was asked for it, at the target that it is at. None: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Box<Asked>>,
+    /// The same requests wait for this one's answer, under this key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flight: Option<String>,
     /// The answer says what it cost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub show_cost: bool,
@@ -445,11 +448,6 @@ impl Envelope {
         self.request.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         })
-    }
-
-    /// The key under which the same requests wait for this one's answer.
-    pub fn flight(&self) -> Option<&str> {
-        self.cache.as_ref().and_then(|asked| asked.flight.as_deref())
     }
 
     /// Puts the envelope and its inline bodies into one payload.

@@ -279,12 +279,7 @@ impl Event {
 
     /// A limit was used past a point, the last time by this request. `window` tells one window of the limit from the
     /// next.
-    pub fn limit_crossed(
-        of: (Workspace, RequestId),
-        crossed: Crossed,
-        window: u64,
-        at: Timestamp,
-    ) -> Self {
+    pub fn limit_crossed(of: (Workspace, RequestId), crossed: Crossed, window: u64, at: Timestamp) -> Self {
         let Crossed { limit, bucket, level, .. } = &crossed;
         let level = if *level == Level::Exhausted { "exhausted" } else { "threshold" };
         let id = format!("{limit}.{bucket}.{window}.{level}");
@@ -307,7 +302,12 @@ impl Event {
     }
 
     /// Answers were taken out of the cache. `change` is the id of the order to do so.
-    pub fn cache_invalidated(workspace: Workspace, change: RequestId, selection: Selection, at: Timestamp) -> Self {
+    pub fn cache_invalidated(
+        workspace: Workspace,
+        change: RequestId,
+        selection: Selection,
+        at: Timestamp,
+    ) -> Self {
         let id = format!("{change}.invalidated");
         let bare = Self::bare(Kind::CacheInvalidated, id, (workspace, change), at);
         Self { invalidated: Some(Invalidation { selection, at }), ..bare }

@@ -5,8 +5,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use crate::{Outcome, cache};
 use crate::envelope::{Malformed, frame, unframe};
+use crate::{Outcome, cache};
 
 /// Most bytes of an answer in one frame.
 pub const MAX_CHUNK: usize = 128 * 1024;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::envelope::{Malformed, frame, unframe};
 use crate::cache;
+use crate::envelope::{Malformed, frame, unframe};
 use crate::{ApiError, Attempt, BodyRef, Envelope, Lane, Operation, RequestId, Timestamp, Workspace};
 
 /// How a request ended.

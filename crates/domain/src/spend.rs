@@ -64,7 +64,7 @@ pub enum Dimension {
     User,
     /// A key of the caller's metadata.
     Metadata(String),
-    /// `hit` or `semantic_hit` for answers from our cache; nothing else has one.
+    /// The cache's part in the answer, as in `hit` or `miss`; requests whose config does not name the cache have none.
     CacheStatus,
     /// HTTP status: of the provider's answer for attempts, of our answer for requests.
     Status,

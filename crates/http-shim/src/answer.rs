@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use domain::cache::Use;
 use domain::frame::Head;
 use domain::headers as names;
 use domain::{ApiError, Operation, Outcome, RequestId};
@@ -25,7 +26,8 @@ const EVENT_STREAM: &str = "text/event-stream";
 pub(crate) fn whole(outcome: &Outcome, body: Bytes) -> Response<Body> {
     let mut response = start(outcome.status, &outcome.content_type, &outcome.headers, body);
     let headers = response.headers_mut();
-    route(headers, outcome.path.as_deref(), outcome.provider.as_deref(), outcome.retry_count);
+    let (path, provider) = (outcome.path.as_deref(), outcome.provider.as_deref());
+    route(headers, path, provider, outcome.retry_count, outcome.cache.as_deref());
     if outcome.provider.is_none() {
         own_failure(headers, outcome.status);
     }
@@ -42,7 +44,7 @@ pub(crate) fn pieces(
 ) -> Response<Body> {
     let mut response = start(head.status, &head.content_type, &head.headers, Bytes::new());
     let headers = response.headers_mut();
-    route(headers, Some(&head.path), Some(&head.provider), head.retry_count);
+    route(headers, Some(&head.path), Some(&head.provider), head.retry_count, head.cache.as_deref());
     name_request(headers, request);
     let next = move |pending| next_piece(operation, pending);
     response.map(|_| Body::Pieces(futures::stream::unfold(Some(pending), next).boxed()))
@@ -72,7 +74,7 @@ pub(crate) fn error_event(operation: Operation, err: &ApiError) -> Bytes {
 pub(crate) fn refusal(operation: Operation, err: &ApiError) -> Response<Body> {
     let mut response = error_with(err, err.body_for(operation));
     let headers = response.headers_mut();
-    route(headers, None, None, 0);
+    route(headers, None, None, 0, None);
     own_failure(headers, err.status);
     response
 }
@@ -175,9 +177,18 @@ fn is_framing(name: &HeaderName) -> bool {
 }
 
 /// Says which way the request went.
-fn route(headers: &mut HeaderMap, path: Option<&str>, provider: Option<&str>, retry_count: i32) {
-    for (both, value) in names::of_route(path, provider, retry_count) {
+fn route(
+    headers: &mut HeaderMap,
+    path: Option<&str>,
+    provider: Option<&str>,
+    retry_count: i32,
+    cache: Option<&Use>,
+) {
+    for (both, value) in names::of_route(path, provider, retry_count, cache) {
         put_both(headers, both, &value);
+    }
+    for (name, value) in cache.map(names::of_entry).unwrap_or_default() {
+        put(headers, HeaderName::from_static(name), &value);
     }
 }
 

@@ -155,6 +155,7 @@ impl Intake<'_> {
             headers::IDENTITY,
             headers::CONFIG_VERSION,
             headers::SEEN,
+            headers::CACHE_WISHES,
         ];
         let sealed_here = [headers::CREDENTIAL, headers::FORWARD];
         always.contains(&name) || (self.door == Door::Http && sealed_here.contains(&name))
@@ -314,6 +315,7 @@ impl Order {
             options_in_body: false,
             wishes: domain::cache::Wishes::default(),
             cache: None,
+            flight: None,
             show_cost: false,
             traceparent: self.asked.traceparent.clone(),
             trace_id: self.asked.trace_id.clone(),

@@ -174,7 +174,8 @@ fn piece_headers(head: &Head, request: &RequestId, sequence: u64) -> Headers {
     if sequence == 0 {
         set(&mut out, headers::STATUS, &head.status.to_string());
         set(&mut out, "Content-Type", &head.content_type);
-        bus::headers_of::route(&mut out, Some(&head.path), Some(&head.provider), head.retry_count);
+        let (path, provider) = (Some(head.path.as_str()), Some(head.provider.as_str()));
+        bus::headers_of::route(&mut out, path, provider, head.retry_count, head.cache.as_deref());
     }
     out
 }

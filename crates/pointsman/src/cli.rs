@@ -14,7 +14,7 @@ use clap_complete::Shell;
 use domain::model::Capability;
 
 pub use alerts::Alerts;
-pub use cache::{Cache, CacheInvalidate, CacheLs, CacheWarm, CacheWhich};
+pub use cache::{Cache, CacheEval, CacheInvalidate, CacheLs, CacheWarm, CacheWhich};
 pub use ledger::{Ledger, LedgerReprice};
 pub use policy::{
     Apply, Audit, Credential, Diff, Explain, Files, Gateway, Get, History, KeyType, Keys, Kinds, Limits,
@@ -147,6 +147,8 @@ pub enum Role {
     ProviderWorker,
     /// Keeps the ledger: what everything took and cost
     CostAccounting,
+    /// Keeps answers and gives them again
+    SemanticCache,
     /// Tells people when something is wrong
     Alerts,
 }
@@ -159,6 +161,7 @@ impl Role {
         Self::Router,
         Self::ProviderWorker,
         Self::CostAccounting,
+        Self::SemanticCache,
         Self::Alerts,
     ];
 }

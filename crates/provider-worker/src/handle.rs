@@ -129,7 +129,9 @@ impl Worker {
         let now = task.started_at;
         let old = delivery.delivered > 1 || now.since(delivery.stored_at) > HEARING;
         let request = &task.envelope.request;
-        if self.running.was_cancelled(request) || (old && self.ctx.bus().is_cancelled(request).await?) {
+        let bus = self.ctx.bus();
+        let unwanted = self.running.was_cancelled(request) || (old && bus.is_cancelled(request).await?);
+        if unwanted && !bus.is_wanted(&task.envelope).await {
             return Ok(Some((outcome::Kind::Cancelled, cancelled())));
         }
         Ok((now >= task.envelope.deadline).then(|| (outcome::Kind::Expired, expired())))
@@ -153,7 +155,7 @@ impl Worker {
     }
 
     async fn make(&self, delivery: &Delivery, task: Task) {
-        let begun = self.running.begin(&task.id);
+        let begun = self.running.begin(&task.id, task.envelope.flight.as_ref());
         let calling = self.observer.begin(task.call.watch.as_ref());
         let made = self.call(delivery, &task, &begun.cancel).await;
         let made = count::complete(self.ctx.bus(), &task, made).await;

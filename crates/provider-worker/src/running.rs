@@ -18,9 +18,17 @@ pub(crate) struct Running {
 }
 
 struct State {
-    attempts: HashMap<RequestId, (u32, CancellationToken)>,
+    attempts: HashMap<RequestId, Attempt>,
     finished: LruCache<AttemptId, ()>,
     cancelled: LruCache<RequestId, ()>,
+}
+
+/// An attempt in hand.
+struct Attempt {
+    number: u32,
+    cancel: CancellationToken,
+    /// Others may wait for its answer, under this key.
+    flight: Option<String>,
 }
 
 /// How much is remembered: more than a busy process handles within one acknowledgement wait.
@@ -48,13 +56,15 @@ pub(crate) enum Known {
 
 impl Running {
     /// Begins an attempt. The token is cancelled when the request is.
-    pub(crate) fn begin(self: &Arc<Self>, attempt: &AttemptId) -> Begun {
+    pub(crate) fn begin(self: &Arc<Self>, attempt: &AttemptId, flight: Option<&String>) -> Begun {
         let cancel = CancellationToken::new();
         let mut state = self.state.lock();
-        if state.cancelled.contains(&attempt.request) {
+        // Where others may wait for the answer, that was looked at before.
+        if state.cancelled.contains(&attempt.request) && flight.is_none() {
             cancel.cancel();
         }
-        state.attempts.insert(attempt.request.clone(), (attempt.number, cancel.clone()));
+        let running = Attempt { number: attempt.number, cancel: cancel.clone(), flight: flight.cloned() };
+        state.attempts.insert(attempt.request.clone(), running);
         Begun { running: Arc::clone(self), attempt: attempt.clone(), cancel }
     }
 
@@ -62,7 +72,7 @@ impl Running {
     pub(crate) fn look_up(&self, attempt: &AttemptId) -> Known {
         let state = self.state.lock();
         match state.attempts.get(&attempt.request) {
-            Some((number, _)) if *number == attempt.number => Known::Running,
+            Some(running) if running.number == attempt.number => Known::Running,
             _ if state.finished.contains(attempt) => Known::Finished,
             _ => Known::Unknown,
         }
@@ -80,10 +90,15 @@ impl Running {
         trim(&mut state.finished);
     }
 
+    /// The key under which others may wait for the answer to a request in hand.
+    fn flight(&self, request: &RequestId) -> Option<String> {
+        self.state.lock().attempts.get(request)?.flight.clone()
+    }
+
     fn cancel(&self, request: RequestId) {
         let mut state = self.state.lock();
-        if let Some((_, cancel)) = state.attempts.get(&request) {
-            cancel.cancel();
+        if let Some(running) = state.attempts.get(&request) {
+            running.cancel.cancel();
         }
         state.cancelled.put(request, ());
         trim(&mut state.cancelled);
@@ -107,8 +122,8 @@ pub(crate) struct Begun {
 impl Drop for Begun {
     fn drop(&mut self) {
         let mut state = self.running.state.lock();
-        if state.attempts.get(&self.attempt.request).is_some_and(|(number, _)| *number == self.attempt.number)
-        {
+        let running = state.attempts.get(&self.attempt.request);
+        if running.is_some_and(|running| running.number == self.attempt.number) {
             state.attempts.remove(&self.attempt.request);
         }
     }
@@ -125,12 +140,23 @@ pub(crate) async fn listen(ctx: &Ctx, id: &str, running: Arc<Running>) -> anyhow
     let mut questions = ctx.bus().subscribe(bus::subject::worker(id)).await?;
     let bus = ctx.bus().clone();
     let for_cancel = Arc::clone(&running);
+    let (for_wanted, jobs) = (bus.clone(), ctx.clone());
     ctx.helper("hear cancellations", async move {
         while let Some(message) = cancellations.next().await {
-            if let Ok(request) = RequestId::parse(bus::subject::last_token(&message.subject)) {
+            let Ok(request) = RequestId::parse(bus::subject::last_token(&message.subject)) else { continue };
+            let Some(flight) = for_cancel.flight(&request) else {
                 debug!(%request, "cancelled");
                 for_cancel.cancel(request);
-            }
+                continue;
+            };
+            let (bus, running) = (for_wanted.clone(), Arc::clone(&for_cancel));
+            jobs.job(async move {
+                if bus.is_followed(&flight).await {
+                    return debug!(%request, "cancelled, but others wait for the answer");
+                }
+                debug!(%request, "cancelled");
+                running.cancel(request);
+            });
         }
     });
     ctx.helper("answer who asks", async move {

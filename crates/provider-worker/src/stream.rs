@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus::work::Delivery;
 use bytes::{Bytes, BytesMut};
-use domain::{ApiError, ErrorClass, Frame, ReplyTo, frame};
+use domain::{ApiError, ErrorClass, Frame, ReplyTo, cache, frame};
 use providers::chat::ProviderError;
 use providers::exchange::{Relay, Stopped};
 use providers::openai::Told;
@@ -132,6 +132,7 @@ impl<'a> Forward<'a> {
                 path: self.task.call.path.clone(),
                 provider: self.task.call.provider.clone(),
                 retry_count: self.task.call.retry_count,
+                cache: self.task.envelope.cache.as_ref().map(|asked| Box::new(cache::Use::of(asked))),
             };
             bus.send_frame(gateway, request, &Frame::Head { attempt, head }).await;
         }

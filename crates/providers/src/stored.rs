@@ -14,6 +14,7 @@ mod question;
 mod responses;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use bytes::Bytes;
 use domain::Operation;
@@ -22,6 +23,7 @@ use serde_json::{Map, Value};
 pub use cost::with_cost_shown;
 pub use gist::{Finish, Gist, gist};
 pub use question::{Question, canonical, question, same_request};
+pub use usage::with_usage;
 
 use crate::sse::{self, Events};
 

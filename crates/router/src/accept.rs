@@ -23,6 +23,9 @@ use crate::configs::{self, NoConfig};
 /// How long the identity in a dead letter is believed.
 const AFTERLIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Headers that count only where a gateway sent them.
+const BY_GATEWAYS: [&str; 2] = [headers::CONFIG_VERSION, headers::CACHE_WISHES];
+
 /// What stands in a dead letter for a secret.
 const WITHHELD: &str = "withheld";
 
@@ -108,8 +111,7 @@ impl Router {
         }
         // Only a gateway has checked a version; a producer gets the one in force.
         let by_gateway = delivery.header(headers::IDENTITY).is_some();
-        let said =
-            |name: &str| delivery.header(name).filter(|_| by_gateway || name != headers::CONFIG_VERSION);
+        let said = |name: &str| delivery.header(name).filter(|_| by_gateway || !BY_GATEWAYS.contains(&name));
         let mut options = Options::read(said)?;
         let (reference, body) = self.body(delivery, &outline.request).await?;
         let facts = Facts::read(operation, options.content_type.as_deref(), &body)?;
@@ -236,6 +238,7 @@ impl Router {
             config,
             routing: options.routing.clone(),
             forward: options.forward.clone(),
+            wishes: options.wishes.clone(),
             metadata: options.metadata.clone(),
             traceparent: Some(TraceContext::next_hop(options.traceparent.as_deref()).to_string()),
             trace_id: options.trace_id.clone(),
@@ -299,6 +302,7 @@ impl Router {
             options_in_body: false,
             wishes: domain::cache::Wishes::default(),
             cache: None,
+            flight: None,
             show_cost: false,
             traceparent: None,
             trace_id: None,

@@ -22,6 +22,7 @@ use role::Ctx;
 use tracing::{debug, warn};
 
 use crate::Options;
+use crate::cached::{Cached, Door, Flights};
 use crate::configs::Configs;
 use crate::facts::Reachable;
 use crate::health::Book;
@@ -36,6 +37,10 @@ pub(crate) struct Router {
     pub(crate) configs: Configs,
     pub(crate) health: Arc<Book>,
     pub(crate) limits: Arc<Keeper>,
+    /// The way to the cache.
+    pub(crate) door: Door,
+    /// Who waits here for the answer to the same request.
+    pub(crate) flights: Arc<Flights>,
     /// Targets that are known to have consumers, and the limit they were made with.
     pub(crate) targets: Mutex<HashMap<String, usize>>,
 }
@@ -67,6 +72,8 @@ pub(crate) enum Trouble {
     Body(#[from] bus::bodies::BodyError),
     #[error(transparent)]
     Topology(#[from] bus::TopologyError),
+    #[error("this router stops; another one goes on")]
+    Stopping,
 }
 
 /// A step that ended the request, or did not.
@@ -83,7 +90,17 @@ impl Router {
     pub(crate) fn new(ctx: Ctx, options: Options) -> Self {
         let health = Book::new(ctx.clone(), options.provider_limits);
         let limits = Keeper::new(ctx.clone());
-        Self { ctx, options, configs: Configs::new(), health, limits, targets: Mutex::default() }
+        let flights = Arc::new(Flights::new(options.in_flight / 4));
+        Self {
+            ctx,
+            options,
+            configs: Configs::new(),
+            health,
+            limits,
+            door: Door::default(),
+            flights,
+            targets: Mutex::default(),
+        }
     }
 
     /// Decides about a new request and acts.
@@ -106,9 +123,9 @@ impl Router {
         config: &Arc<Config>,
         body: &Bytes,
         failed: Bytes,
-        now: Timestamp,
+        mut now: Timestamp,
         reporting: Option<&Attempt>,
-        cancelled: bool,
+        mut cancelled: bool,
     ) -> Result<Step, Trouble> {
         let mut unreported = reporting;
         let mut failed = failed;
@@ -133,6 +150,23 @@ impl Router {
             let why = told(&decision);
             match decision.next {
                 Next::Call { target, after } if after < AT_ONCE => {
+                    match self.cached(&mut envelope, &target, body, now).await? {
+                        Cached::Not => {}
+                        Cached::Known(known) => {
+                            self.report(&envelope, &mut unreported).await?;
+                            if let Some(step) = self.serve(&envelope, &target, *known).await? {
+                                return Ok(step);
+                            }
+                        }
+                        Cached::Ended => {
+                            now = self.ctx.clock().now();
+                            cancelled = now < envelope.deadline;
+                            continue;
+                        }
+                    }
+                    // It may have waited for another's answer.
+                    now = self.ctx.clock().now();
+                    let facts = gathered.facts(&envelope);
                     let need = Need::of(&target, &facts);
                     let Some(watch) = self.permitted(&envelope, &target, need.model, now).await else {
                         denied.insert(target_key(&envelope.workspace, &resolve::queue(&target)));

@@ -77,7 +77,7 @@ impl Router {
                 return Ok(Step::Over);
             }
         };
-        let cancelled = bus.is_cancelled(&envelope.request).await?;
+        let cancelled = bus.is_cancelled(&envelope.request).await? && !bus.is_wanted(&envelope).await;
         let now = self.ctx.clock().now();
         let attempt = envelope.attempts.last().filter(|_| fresh).cloned();
         let told = envelope.clone();

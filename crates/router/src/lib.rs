@@ -4,6 +4,7 @@
 
 mod accept;
 mod act;
+mod cached;
 mod configs;
 mod conversation;
 mod facts;
@@ -56,14 +57,26 @@ pub struct Options {
     pub ceiling_price: Option<Price>,
     /// Answers say what they cost, where no API key says whether they do.
     pub show_cost: bool,
+    /// How the cache is asked.
+    pub cache: CacheOptions,
     /// How often overdue calls are looked for.
     pub sweep: Duration,
+}
+
+/// How the cache is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheOptions {
+    /// How long a request waits for the cache's word.
+    pub patience: Duration,
+    /// Cosine similarity from which texts may mean the same, where the config does not say.
+    pub threshold: f64,
 }
 
 /// Runs until it has drained.
 pub async fn run(ctx: Ctx, options: Options) -> anyhow::Result<()> {
     let router = Arc::new(Router::new(ctx.clone(), options.clone()));
     router.health.start().await;
+    router.listen_for_landings().await?;
     for (lane, share, batch) in SHARES {
         let puller = Puller::requests(ctx.bus(), *lane, (options.in_flight * share / 100).max(1), *batch);
         start(&ctx, &router, puller, Input::Request);
@@ -96,7 +109,9 @@ fn start(ctx: &Ctx, router: &Arc<Router>, puller: Puller, input: Input) {
             let router = Arc::clone(&router);
             ctx_jobs.job(async move {
                 // Boxed, because a future this large is moved several times before it runs.
-                Box::pin(handle(&router, &job.delivery, input)).await;
+                let handling = Box::pin(handle(&router, &job.delivery, input));
+                let every = router.ctx.bus().options().progress;
+                job.delivery.while_running(every, handling).await;
                 drop(job.permit);
             });
         };

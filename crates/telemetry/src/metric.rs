@@ -75,6 +75,13 @@ pub const CACHE_BYTES: &str = "pointsman_cache_bytes";
 /// Answers that had to go because a cache node held too many.
 pub const CACHE_EVICTED: &str = "pointsman_cache_evicted_total";
 
+/// What became of asking the cache: `hit`, `semantic_hit`, `miss`, `unanswered`, `skipped`, `disbelieved`.
+pub const CACHE_ASKED: &str = "pointsman_cache_asked_total";
+/// Time that requests waited for the cache's word.
+pub const CACHE_WAIT_SECONDS: &str = "pointsman_cache_wait_seconds";
+/// Requests that were the same as one on its way: `served` with its answer, or `too_many` to wait.
+pub const CACHE_FOLLOWERS: &str = "pointsman_cache_followers_total";
+
 const SECONDS: &[f64] = &[
     0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
     600.0,
@@ -133,8 +140,8 @@ fn describe() {
     describe_counter!(LIMITS_UNDERESTIMATED, "Calls that used more than had been set aside for them.");
     describe_gauge!(ALERTS_FIRING, "Alerts that are raised now, by rule.");
     describe_counter!(NOTICES, "Notices that were handed to channels, by channel and result.");
-    describe_counter!(CACHE_LOOKUPS, "Look-ups that the cache answered, by result.");
-    describe_histogram!(CACHE_LOOKUP_SECONDS, "Answering one look-up, in a cache node.");
+    describe_counter!(CACHE_ASKED, "Look-ups that the cache answered, by result.");
+    describe_histogram!(CACHE_WAIT_SECONDS, "Answering one look-up, in a cache node.");
     describe_gauge!(CACHE_ENTRIES, "Answers that a cache node holds.");
     describe_gauge!(CACHE_VECTORS, "Answers that a cache node can find by their meaning.");
     describe_gauge!(CACHE_BYTES, "Bytes of the answers that a cache node holds, with what is known of them.");

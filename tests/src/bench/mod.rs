@@ -5,6 +5,7 @@ mod broker;
 mod client;
 mod closed_loop;
 mod gateway;
+pub mod cache;
 pub mod ledger;
 mod measure;
 mod open_loop;

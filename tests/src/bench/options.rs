@@ -88,6 +88,12 @@ pub enum What {
         #[arg(long, default_value_t = 100_000, value_parser = at_least_one)]
         api_keys: usize,
     },
+    /// What hits, misses and look-ups of the cache cost, and how many calls it saves.
+    Cache {
+        /// Requests of each kind.
+        #[arg(long, default_value_t = 300, value_parser = at_least_one)]
+        rounds: usize,
+    },
     /// How fast the ledger books events, on SQLite and on PostgreSQL, and how far it lags under load.
     Ledger {
         /// Events that wait when it starts.

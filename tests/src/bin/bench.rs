@@ -18,6 +18,15 @@ async fn main() -> anyhow::Result<()> {
         }
         return Ok(());
     }
+    if let Some(What::Cache { rounds }) = options.what {
+        let measured = bench::cache::run(options.binary.as_deref(), rounds).await?;
+        if options.json {
+            println!("{}", serde_json::to_string_pretty(&measured)?);
+        } else {
+            print!("{measured}");
+        }
+        return Ok(());
+    }
     if let Some(What::Ledger { events, rate, seconds }) = options.what {
         let binary = options.binary.as_deref();
         let measured = bench::ledger::run(binary, events, rate, seconds).await?;

@@ -139,6 +139,7 @@ impl Observer {
             memory: false,
             lane_backlog: 1000,
             call_backlog: 1000,
+            cache_bytes: None,
             ack_wait: Duration::from_secs(30),
             progress: Duration::from_secs(10),
             result_ttl: Duration::from_secs(900),

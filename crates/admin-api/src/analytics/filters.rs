@@ -97,8 +97,12 @@ fn cache_status(text: &str) -> Result<Vec<String>, Refusal> {
     let read = |word: String| match word.to_ascii_lowercase().replace([' ', '-'], "_").as_str() {
         "hit" | "cache_hit" => Ok("hit".to_owned()),
         "semantic_hit" | "cache_semantic_hit" => Ok("semantic_hit".to_owned()),
+        "miss" | "cache_miss" => Ok("miss".to_owned()),
+        "semantic_miss" | "cache_semantic_miss" => Ok("semantic_miss".to_owned()),
+        "refresh" | "refreshed" | "cache_refreshed" => Ok("refresh".to_owned()),
         _ => {
-            let message = format!("`cache_status`: `{word}` is not booked; write `hit` or `semantic_hit`");
+            let words = domain::cache::Status::ALL.map(|status| format!("`{}`", status.as_str())).join(", ");
+            let message = format!("`cache_status`: `{word}` is not booked; write one of {words}");
             Err(Refusal::invalid("cache_status", message))
         }
     };

@@ -262,7 +262,8 @@ fn summary(graph: Graph, report: &Report) -> Value {
 fn of_cache(report: &Report) -> Value {
     let average = |hits: bool| {
         let (mut requests, mut took) = (0_u64, 0_u64);
-        for row in report.rows.iter().filter(|row| key(row, "cache_status").is_some() == hits) {
+        let is_hit = |row: &&Row| matches!(key(row, "cache_status"), Some("hit" | "semantic_hit"));
+        for row in report.rows.iter().filter(|row| is_hit(row) == hits) {
             requests += row.requests;
             took += row.requests * row.latency_ms.unwrap_or_default().avg;
         }

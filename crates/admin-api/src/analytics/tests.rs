@@ -120,7 +120,7 @@ fn what_cannot_be_answered_is_refused_with_the_fix() {
             "write a longer one",
         ),
         ("analytics/graphs/cost?metadata=red", "metadata", "a JSON object"),
-        ("analytics/graphs/cost?cache_status=miss", "cache_status", "`hit` or `semantic_hit`"),
+        ("analytics/graphs/cost?cache_status=perhaps", "cache_status", "`semantic_hit`"),
         ("analytics/graphs/cost?ai_org_model=gpt-4o", "ai_org_model", "openai__gpt-4o"),
         ("analytics/graphs/cost?ai_org_model=a__b,c__d", "ai_org_model", "one provider at a time"),
         ("analytics/groups/users?order_by=name", "order_by", "`requests`"),

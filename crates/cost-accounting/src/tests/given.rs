@@ -1,6 +1,7 @@
 //! Events to book.
 
-use domain::event::{CacheStatus, CacheUse, Decision, End, Kind, Reason};
+use domain::cache::{Status, Use};
+use domain::event::{Decision, End, Kind, Reason};
 use domain::model::NanoUsd;
 use domain::{Attempt, AttemptId, ErrorClass, Event, RequestId, Timestamp, Usage, outcome};
 
@@ -41,12 +42,18 @@ pub(super) fn event(request: &str, attempt: &Attempt, last: bool) -> Event {
 /// A request that was answered from our cache.
 pub(super) fn hit(request: &str, saved: Option<u64>, at: u64) -> Event {
     let event = bare(request, Kind::RequestFinished, &format!("{request}.finished"), Timestamp(at));
-    let cache = CacheUse {
-        status: CacheStatus::Hit,
+    let cache = Use {
+        status: Status::Hit,
+        entry: Some(RequestId::choose("before").unwrap()),
+        score: None,
+        age_ms: Some(1_000),
         provider: "openai".to_owned(),
         model: Some("gpt-4o".to_owned()),
         usage: usage(100, 10),
         saved: saved.map(NanoUsd),
+        shared: false,
+        shadow: None,
+        offered: false,
     };
     let end = End { outcome: outcome::Kind::Answered, status: 200 };
     ended(Event { cache: Some(cache), ..event }, end, 0)

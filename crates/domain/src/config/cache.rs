@@ -47,16 +47,8 @@ impl Mode {
 }
 
 /// What may be said.
-const KEYS: &[&str] = &[
-    "mode",
-    "max_age",
-    "similarity_threshold",
-    "ttl",
-    "threshold",
-    "tags",
-    "tool_calls",
-    "max_temperature",
-];
+const KEYS: &[&str] =
+    &["mode", "max_age", "similarity_threshold", "ttl", "threshold", "tags", "tool_calls", "max_temperature"];
 
 /// Seconds that `max_age` may be, as in Portkey: a minute to 90 days.
 const AGES: (u64, u64) = (60, 7_776_000);
@@ -92,8 +84,9 @@ pub(super) fn parse(value: &Value, path: &str) -> Parsed<Cache> {
         return Err(ConfigError::new(format!("{path}.similarity_threshold"), message));
     }
     let tool_calls = boolean(map, path, "tool_calls")?;
-    let max_temperature =
-        given(map, "max_temperature").map(|v| temperature(v, &format!("{path}.max_temperature"))).transpose()?;
+    let max_temperature = given(map, "max_temperature")
+        .map(|v| temperature(v, &format!("{path}.max_temperature")))
+        .transpose()?;
     Ok(Cache {
         mode,
         max_age,
@@ -123,8 +116,10 @@ fn tags(value: &Value, path: &str) -> Parsed<Vec<String>> {
     let expected = "an array of short texts, as in `[\"faq\"]`";
     let list = value.as_array().ok_or_else(|| wrong(path, value, expected))?;
     let tag = |tag: &Value| {
-        let text = tag.as_str().filter(|text| (1..=128).contains(&text.chars().count()) && !text.contains(','));
-        text.map(str::to_owned).ok_or_else(|| wrong(path, tag, "a text of 1 to 128 characters without a comma"))
+        let text =
+            tag.as_str().filter(|text| (1..=128).contains(&text.chars().count()) && !text.contains(','));
+        text.map(str::to_owned)
+            .ok_or_else(|| wrong(path, tag, "a text of 1 to 128 characters without a comma"))
     };
     list.iter().map(tag).collect()
 }

@@ -59,6 +59,9 @@ pub(crate) fn headers<'a>(
         let options = serde_json::Value::Object(routing.provider_options.clone());
         set(&mut out, headers::PROVIDER_OPTIONS, &options.to_string());
     }
+    if !asked.wishes.is_none() {
+        set(&mut out, headers::CACHE_WISHES, &serde_json::to_string(&asked.wishes).unwrap_or_default());
+    }
     match &asked.config {
         Some(ConfigSource::Inline(text)) => set(&mut out, headers::CONFIG, text),
         Some(ConfigSource::Stored { slug, version }) => {

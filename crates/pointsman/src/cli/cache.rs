@@ -27,6 +27,21 @@ pub enum Cache {
     /// Fill the cache: send the requests of a file to the gateway; exits with 1 if one fails
     #[command(long_about = crate::commands::cache::WARM_HELP)]
     Warm(CacheWarm),
+    /// Judge labelled pairs of texts as the cache does: how often it serves what it should
+    #[command(long_about = crate::commands::cache::EVAL_HELP)]
+    Eval(CacheEval),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct CacheEval {
+    /// Lines of P, N or U (paraphrase, hard negative, unrelated), a text and another, tabs between
+    pub pairs: PathBuf,
+    /// Also list what was served wrongly, and what the guard lost, at the default threshold
+    #[arg(long)]
+    pub explain: bool,
+    /// The threshold that --explain looks at
+    #[arg(long, requires = "explain", value_name = "COSINE")]
+    pub threshold: Option<f32>,
 }
 
 /// Which entries are meant.

@@ -1,5 +1,6 @@
 //! `pointsman cache`: what the cache holds and how it does, taking entries out, filling it.
 
+mod eval;
 #[cfg(test)]
 mod tests;
 mod warm;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub(crate) use self::eval::HELP as EVAL_HELP;
 pub(crate) use self::warm::HELP as WARM_HELP;
 use crate::api::{Api, text};
 use crate::cli::{Cache, CacheInvalidate, CacheLs, CacheWhich};
@@ -48,6 +50,7 @@ pub(crate) async fn run(
             invalidate(&Api::new(&wanted.gateway, settings, env)?, output, &wanted, &body).await
         }
         Cache::Warm(wanted) => warm::run(wanted, output, settings, env).await,
+        Cache::Eval(wanted) => eval::run(&wanted, output, settings, env).await,
     }
 }
 

@@ -122,6 +122,12 @@ impl Roles {
                 let options = ledger_options(serving);
                 self.tasks.spawn(role::run(ctx, |ctx| cost_accounting::run(ctx, options)));
             }
+            Role::SemanticCache => {
+                let ctx = self.ctx(semantic_cache::NAME, known, &self.workers);
+                let settings = &serving.settings;
+                let options = settings.cache.options(&settings.data_dir, &serving.env);
+                self.tasks.spawn(role::run(ctx, |ctx| semantic_cache::run(ctx, options)));
+            }
             Role::Alerts => {
                 let ctx = self.ctx(alerts::NAME, known, &self.workers);
                 let options = alerts_options(serving);
@@ -275,6 +281,10 @@ fn router_options(serving: &Serving) -> router::Options {
         // Settings that do not hold a whole price are refused when they are read.
         ceiling_price: settings.limits.ceiling_price.as_ref().and_then(|r| providers::models::price(r).ok()),
         show_cost: settings.http.show_cost,
+        cache: router::CacheOptions {
+            patience: settings.cache.lookup_timeout,
+            threshold: settings.cache.threshold,
+        },
         sweep: settings.work.sweep,
     }
 }

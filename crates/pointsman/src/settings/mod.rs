@@ -3,6 +3,7 @@
 //! Everything that is wrong is reported at once, with file and line and what to write instead.
 
 mod alerts;
+mod cache;
 pub(crate) mod expand;
 mod layers;
 mod problem;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use crate::settings::alerts::{Alerts, Channel, ChannelKind, Rule, Tls};
+pub use crate::settings::cache::{Cache, Embedder, PoolingName};
 pub use crate::settings::problem::{Place, SettingsError, SettingsErrors};
 pub use crate::settings::provider::{Provider, Secret};
 pub(crate) use crate::settings::rules::MOST_MODELS;
@@ -53,6 +55,8 @@ pub struct Settings {
     pub health: Health,
     /// Where the books are kept.
     pub ledger: Ledger,
+    /// Answers that are given again.
+    pub cache: Cache,
     /// Who is told of what.
     pub alerts: Alerts,
     /// Providers by slug.
@@ -85,6 +89,7 @@ impl Default for Settings {
             work: Work::default(),
             health: Health::default(),
             ledger: Ledger::default(),
+            cache: Cache::default(),
             alerts: Alerts::default(),
             providers: BTreeMap::new(),
             models: BTreeMap::new(),

@@ -44,6 +44,7 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
     nats(&mut rules, settings);
     limits(&mut rules, settings);
     ledger(&mut rules, settings);
+    cache(&mut rules, settings);
     times(&mut rules, settings);
     alerts(&mut rules, settings);
     for (slug, entry) in &settings.providers {
@@ -116,6 +117,48 @@ fn ledger(rules: &mut Rules, settings: &Settings) {
          database, as in `postgres://user:password@host/database`",
     );
     rules.at_least_one(settings.ledger.batch >= 1, "ledger.batch");
+}
+
+fn cache(rules: &mut Rules, settings: &Settings) {
+    let cache = &settings.cache;
+    let embedder = &cache.embedder;
+    rules.at_least_one(cache.max_entries >= 1, "cache.max_entries");
+    rules.at_least_one(cache.lookups >= 1, "cache.lookups");
+    rules.at_least_one(embedder.threads >= 1, "cache.embedder.threads");
+    rules.at_least_one(embedder.queue >= 1, "cache.embedder.queue");
+    rules.at_least_one(embedder.max_tokens >= 1, "cache.embedder.max_tokens");
+    rules.some_time(cache.lookup_timeout, "cache.lookup_timeout");
+    rules.some_time(embedder.timeout, "cache.embedder.timeout");
+    rules.check(
+        (0.0..=1.0).contains(&cache.threshold),
+        &["cache.threshold"],
+        "`cache.threshold` has to be a similarity from 0 to 1, as in 0.92",
+    );
+    rules.check(
+        cache.max_disk.bytes() / 2 >= cache.max_size.bytes(),
+        &["cache.max_disk", "cache.max_size"],
+        "`cache.max_disk` has to be twice `cache.max_size` or more: the store needs room to copy what lives",
+    );
+    rules.check(
+        embedder.url.is_empty() || embedder.dir.is_empty(),
+        &["cache.embedder.url", "cache.embedder.dir"],
+        "`cache.embedder.url` and `cache.embedder.dir` cannot both be set: keep one",
+    );
+    rules.check(
+        embedder.url.is_empty() || ["http://", "https://"].iter().any(|scheme| embedder.url.starts_with(scheme)),
+        &["cache.embedder.url"],
+        "`cache.embedder.url` has to be the base of an embeddings endpoint, as in `https://api.openai.com/v1`",
+    );
+    let names = semantic_cache::embed::known_models();
+    let known = names.iter().any(|name| name.eq_ignore_ascii_case(&embedder.model));
+    rules.check(
+        known || !embedder.url.is_empty() || !embedder.dir.is_empty(),
+        &["cache.embedder.model"],
+        format!(
+            "`cache.embedder.model` names no known model: write one of {}, or name a folder in `cache.embedder.dir`",
+            names.join(", ")
+        ),
+    );
 }
 
 fn limits(rules: &mut Rules, settings: &Settings) {

@@ -15,7 +15,7 @@ use providers::resolve::Resolved;
 use serde_json::{Map, Value};
 
 use super::{Refused, Want};
-use crate::act::{NotCalled, Router};
+use crate::act::{NotCalled, Router, Trouble};
 use crate::target::dropped;
 
 /// What a call needs, and what has to be changed in it so that it cannot need more.
@@ -42,17 +42,24 @@ pub(crate) struct Limited {
 }
 
 impl Router {
-    /// What limits have to set aside for a call.
-    pub(crate) async fn needs(
-        &self,
-        envelope: &Envelope,
-        target: &Target,
-        resolved: &Resolved,
-        body: &Bytes,
-    ) -> Result<Needs, NotCalled> {
-        if !self.ctx.policy().read(|policy| policy.has_limits(&envelope.workspace)) {
-            return Ok(Needs::default());
+    /// Whether limits of its key and its workspace let a request be answered without a call: it counts as one, and
+    /// nothing may be used up.
+    pub(crate) async fn admits(&self, envelope: &Envelope, resolved: &Resolved) -> Result<bool, Trouble> {
+        if envelope.counted || !self.ctx.policy().read(|policy| policy.has_limits(&envelope.workspace)) {
+            return Ok(true);
         }
+        let of_request = |bucket: &Bucket| matches!(bucket.limit.level, Level::ApiKey | Level::Workspace);
+        let buckets = self.buckets(envelope, resolved).into_iter().filter(of_request);
+        // One of whatever is counted: there has to be that much left.
+        let wants: Vec<Want> = buckets.map(|bucket| Want { bucket, amount: 1 }).collect();
+        let number = envelope.numbers_used + 1;
+        let admitted = self.limits.reserve(envelope, number, &wants).await.is_ok();
+        self.limits.give_back(&envelope.request, number);
+        Ok(admitted)
+    }
+
+    /// The buckets of all limits that apply to a call.
+    fn buckets(&self, envelope: &Envelope, resolved: &Resolved) -> Vec<Bucket> {
         let metadata: Option<Map<String, Value>> =
             envelope.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
         let config = envelope.config.to_string();
@@ -67,7 +74,21 @@ impl Router {
             provider: &resolved.provider,
             virtual_key: resolved.virtual_key.as_ref(),
         };
-        let buckets = self.ctx.policy().read(|policy| policy.buckets(&spender));
+        self.ctx.policy().read(|policy| policy.buckets(&spender))
+    }
+
+    /// What limits have to set aside for a call.
+    pub(crate) async fn needs(
+        &self,
+        envelope: &Envelope,
+        target: &Target,
+        resolved: &Resolved,
+        body: &Bytes,
+    ) -> Result<Needs, NotCalled> {
+        if !self.ctx.policy().read(|policy| policy.has_limits(&envelope.workspace)) {
+            return Ok(Needs::default());
+        }
+        let buckets = self.buckets(envelope, resolved);
         // A request is counted once, whatever targets it is sent to; a target counts each of its calls.
         let counts = |bucket: &Bucket| {
             let of_request = matches!(bucket.limit.level, Level::ApiKey | Level::Workspace);
