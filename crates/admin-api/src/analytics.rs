@@ -21,6 +21,7 @@ pub(crate) use self::graphs::{
     rescued, status_codes, tokens, user_requests, users,
 };
 pub(crate) use self::groups::{by_metadata, by_name};
+pub(crate) use self::range::moment;
 pub(crate) use self::spend::index as spend;
 use crate::answer::Answer;
 use crate::refusal::Refusal;

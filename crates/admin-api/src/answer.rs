@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::analytics::Asked;
+use crate::cache;
 use crate::call::Page;
 use crate::usage::Row;
 
@@ -40,6 +41,10 @@ pub(crate) enum Answer {
     ResetCount(Box<Plan>, Vec<Row>, String),
     /// What the ledger says; it is to be asked first.
     Books(Box<Asked>),
+    /// What the cache says; it is to be asked first.
+    Cache(Box<cache::Asked>),
+    /// These entries are to be taken out of the cache.
+    Invalidate(Box<Plan>, Box<domain::cache::Selection>),
     /// Lines of the ledger as a file, which no message can hold.
     Export(Box<export::Order>),
 }

@@ -24,7 +24,7 @@ use crate::call::{Call, Caller, Query};
 use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::routes::{self, Needs, Route};
-use crate::{analytics, targets, usage};
+use crate::{analytics, cache, targets, usage};
 
 /// Largest answer: it has to fit into one message.
 const REPLY_LIMIT: usize = 900 * 1024;
@@ -167,6 +167,11 @@ impl Door {
                 let mut said = Said::text(order.format.media_type(), "");
                 said.headers.insert(export::HEADER.to_owned(), json!(order).to_string());
                 said
+            }
+            Answer::Cache(asked) => Said::json(200, &cache::answer(bus, &asked, now).await?),
+            Answer::Invalidate(plan, selection) => {
+                let change = change(&plan, request, caller, None, now);
+                Said::json(200, &cache::take_out(bus, change, *selection).await?)
             }
             Answer::Books(asked) => {
                 let report = analytics::read(bus, &asked).await?;

@@ -1,5 +1,5 @@
 //! Answers the admin API: configs with their versions, virtual keys, API keys, workspaces, policies with what they have
-//! counted, the audit log, and what the ledger says.
+//! counted, the audit log, what the ledger says, and what the cache holds.
 //!
 //! A question becomes a plan against the stored policy, which is pure; the plan is stored in one act with its audit
 //! entry. Any number of processes may run the role: the broker tells who was first.
@@ -10,6 +10,7 @@ mod answer;
 mod api_keys;
 mod audit_log;
 mod body;
+mod cache;
 mod call;
 mod configs;
 mod door;

@@ -5,6 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::accounts::{self, IntegrationBody, ProviderBody, VirtualKeyBody};
 use crate::answer::Answer;
 use crate::api_keys::{self, ApiKeyBody};
+use crate::cache::{self, Invalidate};
 use crate::call::Call;
 use crate::configs::{self, CreateConfig, Lint, Rollback, UpdateConfig};
 use crate::policies::{self, RatePolicyBody, UsagePolicyBody};
@@ -82,6 +83,19 @@ const EXPORT: &[&str] = &[
     "cache_status",
     "status",
     "metadata.*",
+];
+const CACHED: &[&str] = &[
+    "id",
+    "key",
+    "tag",
+    "model",
+    "provider",
+    "namespace",
+    "before",
+    "older_than",
+    "page_size",
+    "current_page",
+    "workspace_id",
 ];
 const GRAPH: &[&str] = &[
     "time_of_generation_min",
@@ -189,6 +203,10 @@ routes! {
     "GET" "/v1/limits" Scope("policies.list"), "Every limit in force with what is used of it", LIMITS, None, usage::index;
     "GET" "/v1/admin/targets" Scope("targets.list"), "How targets do: circuits, failures, latency", PAGES, None, targets::index;
     "POST" "/v1/admin/targets/{target}/reset" Scope("targets.update"), "Close all circuits of a target; `/` in its name is written %2F", NONE, Some(schema::<targets::Reset>), targets::reset;
+    "GET" "/v1/admin/cache/stats" Scope("cache.view"), "How the cache's nodes do, and what they hold", HERE, None, cache::stats;
+    "GET" "/v1/admin/cache/entries" Scope("cache.view"), "List entries of the cache, newest first, without their answers", CACHED, None, cache::index;
+    "GET" "/v1/admin/cache/entries/{id}" Scope("cache.view"), "Read an entry of the cache with its answer", HERE, None, cache::read;
+    "POST" "/v1/admin/cache/invalidate" Scope("cache.invalidate"), "Take entries out of the cache", HERE, Some(schema::<Invalidate>), cache::invalidate;
     "GET" "/v1/admin/analytics/spend" Scope("analytics.view"), "What requests and attempts took and cost, grouped and filtered", SPEND, None, analytics::spend;
     "GET" "/v1/admin/analytics/export" Scope("analytics.view"), "Every attempt as csv, jsonl or parquet", EXPORT, None, analytics::export;
     "GET" "/v1/analytics/graphs/cost" Scope("analytics.view"), "What was spent, in cents, by time", GRAPH, None, analytics::cost;

@@ -151,6 +151,27 @@ impl Api {
         self.call(Method::POST, path, &[], Some(body), None).await
     }
 
+    /// Sends a request to a model with headers of its own. Its answer may take as long as the gateway allows.
+    pub(crate) async fn ask(
+        &self,
+        path: &str,
+        headers: &http::HeaderMap,
+        body: &Value,
+    ) -> anyhow::Result<reqwest::Response> {
+        let parts: Vec<&str> = path.trim_start_matches("/v1/").split('/').collect();
+        let mut request = self.client.post(self.url(&parts, &[])?).json(body);
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key.as_str());
+        }
+        // A line's own credential takes the place of the usual one.
+        request
+            .headers(headers.clone())
+            .send()
+            .await
+            .map_err(reqwest::Error::without_url)
+            .with_context(|| format!("reach the gateway at {}", self.base.as_str().trim_end_matches('/')))
+    }
+
     /// Changes something; with a revision only if it still has that.
     pub(crate) async fn put(
         &self,

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod alerts;
+mod cache;
 mod ledger;
 mod policy;
 mod spend;
@@ -13,6 +14,7 @@ use clap_complete::Shell;
 use domain::model::Capability;
 
 pub use alerts::Alerts;
+pub use cache::{Cache, CacheInvalidate, CacheLs, CacheWarm, CacheWhich};
 pub use ledger::{Ledger, LedgerReprice};
 pub use policy::{
     Apply, Audit, Credential, Diff, Explain, Files, Gateway, Get, History, KeyType, Keys, Kinds, Limits,
@@ -112,6 +114,9 @@ pub enum Command {
     /// Alerts: what is watched and raised, what was said to whom; and trying channels out
     #[command(subcommand)]
     Alerts(Alerts),
+    /// The cache: what it holds and how it does, taking entries out, filling it
+    #[command(subcommand)]
+    Cache(Cache),
     /// What exists on the broker: depth, lag, in flight
     Streams,
     /// Check broker, streams, clocks, storage and providers, and say how to fix what is wrong

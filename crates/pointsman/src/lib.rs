@@ -92,6 +92,7 @@ async fn dispatch(
         Command::Budgets(limits) => commands::limits::run(limits, true, output, &settings, &env).await,
         Command::Limits(limits) => commands::limits::run(limits, false, output, &settings, &env).await,
         Command::Spend(spend) => commands::spend::run(spend, output, &settings, &env).await,
+        Command::Cache(cache) => commands::cache::run(cache, output, &settings, &env).await,
         Command::Streams => commands::streams::run(output, &settings).await,
         Command::Doctor => commands::doctor::run(output, &settings).await,
         Command::Apply(apply) => commands::apply::run(apply, output, &settings, &env).await,

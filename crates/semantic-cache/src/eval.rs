@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::guard::{Difference, differs, normal};
 
-/// The least cosine of two texts that may share an answer, chosen by measurement; see `pairs/README.md`.
-pub const DEFAULT_THRESHOLD: f32 = 0.85;
+/// The least cosine of two texts that may share an answer, chosen by measurement: see the pairs in `pairs/`.
+pub const DEFAULT_THRESHOLD: f32 = 0.80;
 
 /// What a pair of texts is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +36,18 @@ pub struct Pair {
 /// Fails on any other line, with its number, and on a file without pairs.
 pub fn parse(file: &str) -> anyhow::Result<Vec<Pair>> {
     let mut pairs = Vec::new();
-    for (number, line) in file.lines().enumerate().map(|(place, line)| (place + 1, line.trim_end_matches('\r'))) {
+    for (number, line) in
+        file.lines().enumerate().map(|(place, line)| (place + 1, line.trim_end_matches('\r')))
+    {
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }
         pairs.push(pair(line).with_context(|| format!("line {number} is no pair of texts"))?);
     }
-    ensure!(!pairs.is_empty(), "there are no pairs: write lines of P, N or U, a text and another text, tabs between");
+    ensure!(
+        !pairs.is_empty(),
+        "there are no pairs: write lines of P, N or U, a text and another text, tabs between"
+    );
     Ok(pairs)
 }
 
@@ -55,7 +60,9 @@ fn pair(line: &str) -> anyhow::Result<Pair> {
         "P" => Label::Paraphrase,
         "N" => Label::HardNegative,
         "U" => Label::Unrelated,
-        other => anyhow::bail!("`{other}` is no kind of pair, write P (paraphrase), N (hard negative) or U (unrelated)"),
+        other => anyhow::bail!(
+            "`{other}` is no kind of pair, write P (paraphrase), N (hard negative) or U (unrelated)"
+        ),
     };
     ensure!(!a.trim().is_empty() && !b.trim().is_empty(), "a text is empty, write two texts");
     Ok(Pair { label, a: a.to_owned(), b: b.to_owned() })
@@ -81,11 +88,11 @@ impl Judged {
     }
 }
 
+/// Makes a vector of each text, in order.
+pub type Embed<'a> = dyn FnMut(&[String]) -> anyhow::Result<Vec<Vec<f32>>> + 'a;
+
 /// Judges pairs by the vectors that `embed` makes of their texts (any length, one per text, in order).
-pub fn judge(
-    pairs: Vec<Pair>,
-    embed: &mut dyn FnMut(&[String]) -> anyhow::Result<Vec<Vec<f32>>>,
-) -> anyhow::Result<Vec<Judged>> {
+pub fn judge(pairs: Vec<Pair>, embed: &mut Embed<'_>) -> anyhow::Result<Vec<Judged>> {
     let texts: Vec<String> = pairs.iter().flat_map(|pair| [pair.a.clone(), pair.b.clone()]).collect();
     let vectors = embed(&texts).context("embed the texts of the pairs")?;
     ensure!(vectors.len() == texts.len(), "{} texts were embedded as {} vectors", texts.len(), vectors.len());
@@ -127,7 +134,11 @@ pub fn rate(hits: usize, of: usize) -> Rate {
     let share = hits / of;
     let spread = Z * (share * (1.0 - share) / of + Z * Z / (4.0 * of * of)).sqrt();
     let (middle, scale) = (share + Z * Z / (2.0 * of), 1.0 + Z * Z / of);
-    Rate { rate: share, low: ((middle - spread) / scale).max(0.0), high: ((middle + spread) / scale).min(1.0) }
+    Rate {
+        rate: share,
+        low: ((middle - spread) / scale).max(0.0),
+        high: ((middle + spread) / scale).min(1.0),
+    }
 }
 
 /// What one threshold serves.
@@ -214,7 +225,11 @@ impl Report {
             let _ = writeln!(text, "{title} at {threshold:.2}: {}", found.len());
             for judged in found {
                 let why = judged.difference.map_or("", Difference::name);
-                let _ = writeln!(text, "  {:.3}  {:<12}  {}  |  {}", judged.cosine, why, judged.pair.a, judged.pair.b);
+                let _ = writeln!(
+                    text,
+                    "  {:.3}  {:<12}  {}  |  {}",
+                    judged.cosine, why, judged.pair.a, judged.pair.b
+                );
             }
         };
         let paraphrase = |judged: &Judged| judged.pair.label == Label::Paraphrase;
@@ -228,7 +243,10 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "threshold    true hits   rate (95 %)            false hits   rate (95 %)          vectors alone")?;
+        writeln!(
+            f,
+            "threshold    true hits   rate (95 %)            false hits   rate (95 %)          vectors alone"
+        )?;
         for row in &self.rows {
             let mark = if (row.threshold - self.default_threshold).abs() < 1e-6 { "*" } else { " " };
             let share = |rate: Rate| {

@@ -9,6 +9,7 @@
 mod compare;
 mod meaning;
 mod order;
+mod read;
 mod stem;
 #[cfg(test)]
 mod tests;
@@ -99,7 +100,7 @@ pub fn differs(asked: &str, stored: &str) -> Option<Difference> {
     if a.len().max(b.len()) > LONGEST {
         return (!same_letters()).then_some(Difference::Wording);
     }
-    let (a_read, b_read) = (meaning::read(a), meaning::read(b));
+    let (a_read, b_read) = (read::read(a), read::read(b));
     if !(a_read.english && b_read.english) {
         return (!same_letters()).then_some(Difference::Wording);
     }

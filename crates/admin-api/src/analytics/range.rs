@@ -35,7 +35,7 @@ pub(super) fn select(
 }
 
 /// A date, a moment, or so long ago. A date as an end is meant with the whole day.
-fn moment(name: &str, text: &str, now: Timestamp, end: bool) -> Result<Timestamp, Refusal> {
+pub(crate) fn moment(name: &str, text: &str, now: Timestamp, end: bool) -> Result<Timestamp, Refusal> {
     // A `+` that was not written as `%2B` comes as a blank.
     let text = text.trim().replace(' ', "+");
     if text.len() == "2026-11-01".len()

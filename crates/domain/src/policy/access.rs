@@ -11,6 +11,7 @@ use crate::{ApiError, Slug, Timestamp, Workspace};
 const SCOPES: &[(&str, &[&str])] = &[
     ("analytics", &["view"]),
     ("audit_logs", &["list"]),
+    ("cache", &["view", "invalidate"]),
     ("completions", &["write"]),
     ("configs", &["create", "read", "update", "delete", "list"]),
     ("guardrails", &["create", "read", "update", "delete", "list", "invoke"]),

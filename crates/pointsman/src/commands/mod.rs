@@ -4,6 +4,7 @@ pub(crate) mod alerts;
 pub(crate) mod apply;
 pub(crate) mod ask;
 pub(crate) mod audit;
+pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod dead;
 pub(crate) mod doctor;

@@ -147,13 +147,13 @@ impl Shared {
     }
 
     /// Embeds what comes until the queue is closed.
-    fn serve(&self, session: &mut Session, digest: &Arc<str>) {
+    fn serve(&self, digest: &Arc<str>, mut embed: impl FnMut(&str) -> Result<Vec<f32>, Refused>) {
         while let Some(job) = self.queue.take() {
             // Its caller may have gone away meanwhile.
             if job.reply.is_closed() {
                 continue;
             }
-            let vector = session.embed(&job.text).map(|values| Vector { values, model: digest.clone() });
+            let vector = embed(&job.text).map(|values| Vector { values, model: digest.clone() });
             let _ = job.reply.send(vector);
         }
     }
@@ -177,14 +177,14 @@ fn first_thread(shared: &Arc<Shared>) -> anyhow::Result<()> {
         shared.spawn(number, move |shared| next_thread(shared, &loaded));
     }
     drop(loaded);
-    shared.serve(&mut session, &digest);
+    shared.serve(&digest, |text| session.embed(text));
     Ok(())
 }
 
 fn next_thread(shared: &Arc<Shared>, loaded: &Loaded) -> anyhow::Result<()> {
     let environment = loaded.environment.clone();
     let mut session = Session::load(&loaded.files, environment, shared.options.max_tokens)?;
-    shared.serve(&mut session, &loaded.digest);
+    shared.serve(&loaded.digest, |text| session.embed(text));
     Ok(())
 }
 
@@ -192,4 +192,37 @@ fn next_thread(shared: &Arc<Shared>, loaded: &Loaded) -> anyhow::Result<()> {
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_skipped_and_the_end_of_the_handle_ends_the_thread() {
+        let source = Source::Folder { path: "nowhere".into(), pooling: None };
+        let local = Local::new(Options::new(source, Arc::new(|| panic!("not asked for"))));
+        let job = |text: &str| {
+            let (reply, answer) = oneshot::channel();
+            local.0.queue.offer(Job { text: text.to_owned(), reply }).unwrap();
+            answer
+        };
+        drop(job("gone"));
+        let kept = job("kept");
+        drop(job("gone as well"));
+        let last = job("last");
+        let shared = local.0.clone();
+        let thread = std::thread::spawn(move || {
+            let mut embedded = Vec::new();
+            shared.serve(&"model".into(), |text| {
+                embedded.push(text.to_owned());
+                if text == "last" { Err(Refused::TooLong) } else { Ok(vec![1.0]) }
+            });
+            embedded
+        });
+        assert_eq!(kept.await.unwrap(), Ok(Vector { values: vec![1.0], model: "model".into() }));
+        assert_eq!(last.await.unwrap(), Err(Refused::TooLong));
+        drop(local);
+        assert_eq!(thread.join().unwrap(), ["kept", "last"]);
+    }
 }

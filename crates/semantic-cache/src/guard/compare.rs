@@ -1,7 +1,7 @@
 //! Holds two texts against each other: pairs their words, and names the first thing that keeps them apart.
 
 use super::Difference;
-use super::meaning::{Meaning, Modality, Question, Tense, Term};
+use super::meaning::{Meaning, Modality, Question, Tense, Term, Tie};
 use super::order;
 use super::stem::{agent, related};
 use super::token::Kind;
@@ -16,20 +16,24 @@ pub(super) fn compare(a: &Meaning, b: &Meaning) -> Option<Difference> {
     unspoken(&mut b, &a);
     let who = a.question == Question::Who && b.question == Question::Who;
     let pairs = pair(&a.terms, &b.terms, who);
-    let (left, right) = (unpaired(&a.terms, &pairs, |pair| pair.0), unpaired(&b.terms, &pairs, |pair| pair.1));
+    let (left, right) =
+        (unpaired(&a.terms, &pairs, |pair| pair.0), unpaired(&b.terms, &pairs, |pair| pair.1));
     if !left.is_empty() || !right.is_empty() {
         return Some(kind(&left, &right));
     }
-    let rules: [(bool, Difference); 10] = [
+    let rules: [(bool, Difference); 13] = [
+        (homographs(&a, &b, &pairs), Difference::Entities),
         (numbers(&a) != numbers(&b), Difference::Numbers),
         (negation(&a, &b, &pairs), Difference::Negation),
         (!question(&a, &b, &pairs), Difference::Question),
         (time(&a, &b, &pairs), Difference::Time),
         (modality(&a, &b), Difference::Modality),
-        (person(&a, &b), Difference::Person),
-        (order::redirected(&a, &b, &pairs), Difference::Direction),
-        (order::remeasured(&a, &b, &pairs), Difference::Quantifier),
+        (having(&a, &b), Difference::RoleSwap),
+        (person(&a, &b) || owner(&a, &b, &pairs), Difference::Person),
         (order::revoiced(&a, &b, &pairs), Difference::RoleSwap),
+        (order::listed(&a, &b, &pairs), Difference::Direction),
+        (stranded(&a, &b) || order::redirected(&a, &b, &pairs), Difference::Direction),
+        (order::remeasured(&a, &b, &pairs), Difference::Quantifier),
         (order::swapped(&a, &b, &pairs), Difference::RoleSwap),
     ];
     rules.into_iter().find(|(differ, _)| *differ).map(|(_, difference)| difference)
@@ -51,11 +55,57 @@ fn price(a: &mut Meaning, b: &mut Meaning) {
     }
 }
 
-/// "Python function to reverse a string" asks to write one.
+/// "Python function to reverse a string" asks to write one, "the area of a circle" to find it.
 fn unspoken(text: &mut Meaning, other: &Meaning) {
     let creates = |term: &Term| ["writ", "creat"].iter().any(|class| words::class(class) == term.class);
     let spoken = |term: &Term| other.terms.iter().any(|there| there.class == term.class);
-    if other.question == Question::Bare && text.terms.first().is_some_and(|first| creates(first) && !spoken(first)) {
+    let asks = |term: &Term| {
+        matches!(
+            term.text.as_str(),
+            "list"
+                | "find"
+                | "calculate"
+                | "compute"
+                | "determine"
+                | "show"
+                | "name"
+                | "provide"
+                | "give"
+                | "tell"
+        )
+    };
+    let bare = |text: &Meaning| matches!(text.question, Question::Bare | Question::Request);
+    let idle = |first: &Term| {
+        other.question == Question::Bare && creates(first)
+            || bare(text)
+                && asks(first)
+                && (bare(other) || matches!(other.question, Question::What | Question::HowMuch))
+    };
+    if text.terms.first().is_some_and(|first| !spoken(first) && !first.negated && idle(first)) {
+        text.terms.remove(0);
+    }
+    offer(text, other);
+    define(text, other);
+}
+
+/// "Do you offer a discount" asks whether there is one.
+fn offer(text: &mut Meaning, other: &Meaning) {
+    let both = [&*text, other].iter().all(|text| text.question == Question::YesNo);
+    if both && (other.has || other.exists) {
+        text.terms.retain(|term| term.negated || !matches!(term.text.as_str(), "offer" | "available"));
+    }
+}
+
+/// "What does entropy mean" and "define entropy" ask what entropy is.
+fn define(text: &mut Meaning, other: &Meaning) {
+    if !matches!(other.question, Question::What) || other.terms.iter().any(|term| term.class == "mean") {
+        return;
+    }
+    if text.question == Question::What {
+        text.terms.pop_if(|last| last.text == "mean" && last.tie == Tie::Bare && !last.negated);
+    } else if matches!(text.question, Question::Bare | Question::Request)
+        && text.terms.first().is_some_and(|first| first.text == "define")
+    {
         text.terms.remove(0);
     }
 }
@@ -92,7 +142,8 @@ fn pair(a: &[Term], b: &[Term], who: bool) -> Vec<(usize, usize)> {
                 continue;
             }
             let fits = |y: &Term| {
-                let words = x.kind == Kind::Word && y.kind == Kind::Word && x.firm.is_none() && y.firm.is_none();
+                let words =
+                    x.kind == Kind::Word && y.kind == Kind::Word && x.firm.is_none() && y.firm.is_none();
                 x.kind == y.kind && x.firm == y.firm && (level == 0 || words) && rule(x, y)
             };
             if let Some(j) = (0..b.len()).find(|j| !taken[*j] && fits(&b[*j])) {
@@ -106,18 +157,27 @@ fn pair(a: &[Term], b: &[Term], who: bool) -> Vec<(usize, usize)> {
 }
 
 /// Terms without a partner, but for those that say nothing by themselves.
-fn unpaired<'a>(terms: &'a [Term], pairs: &[(usize, usize)], side: fn(&(usize, usize)) -> usize) -> Vec<&'a Term> {
+fn unpaired<'a>(
+    terms: &'a [Term],
+    pairs: &[(usize, usize)],
+    side: fn(&(usize, usize)) -> usize,
+) -> Vec<&'a Term> {
     let alone = |place: &usize| !pairs.iter().any(|pair| side(pair) == *place);
     // "How do I get a refund": to get is to have.
     let empty = |term: &Term| term.firm.is_none() && matches!(term.text.as_str(), "get" | "gets" | "getting");
-    (0..terms.len()).filter(alone).map(|place| &terms[place]).filter(|term| !empty(term) || term.negated).collect()
+    (0..terms.len())
+        .filter(alone)
+        .map(|place| &terms[place])
+        .filter(|term| !empty(term) || term.negated)
+        .collect()
 }
 
 /// A name for what is on one side only.
 fn kind(left: &[&Term], right: &[&Term]) -> Difference {
     let both = || left.iter().chain(right);
     let has = |test: &dyn Fn(&Term) -> bool| both().any(|term| test(term));
-    let prefixed = left.iter().any(|x| right.iter().any(|y| opposed(&x.text, &y.text) || opposed(&y.text, &x.text)));
+    let prefixed =
+        left.iter().any(|x| right.iter().any(|y| opposed(&x.text, &y.text) || opposed(&y.text, &x.text)));
     if has(&|term| term.kind == Kind::Number) {
         Difference::Numbers
     } else if has(&|term| term.kind == Kind::Quoted) {
@@ -141,10 +201,12 @@ fn kind(left: &[&Term], right: &[&Term]) -> Difference {
 
 fn firm_kind(word: &str) -> Difference {
     match word {
-        "today" | "tomorrow" | "yesterday" | "now" | "next" | "last" | "previous" | "again" | "still" | "already"
-        | "yet" | "always" | "ever" | "often" | "sometimes" | "since" | "until" => Difference::Time,
-        "all" | "both" | "most" | "many" | "few" | "more" | "less" | "least" | "enough" | "too" | "only" | "half"
-        | "at least" | "at most" | "other" | "same" | "also" => Difference::Quantifier,
+        "today" | "tomorrow" | "yesterday" | "now" | "next" | "last" | "previous" | "again" | "still"
+        | "already" | "yet" | "always" | "ever" | "often" | "sometimes" | "since" | "until" => {
+            Difference::Time
+        }
+        "all" | "both" | "most" | "many" | "few" | "more" | "less" | "least" | "enough" | "too" | "only"
+        | "half" | "at least" | "at most" | "other" | "same" | "also" => Difference::Quantifier,
         "who" | "what" | "when" | "where" | "why" | "how" => Difference::Question,
         _ => Difference::Direction,
     }
@@ -160,23 +222,50 @@ fn numbers(text: &Meaning) -> Vec<&str> {
     text.terms.iter().filter(|term| term.kind == Kind::Number).map(|term| term.text.as_str()).collect()
 }
 
+/// "Polish" is no "polish": a name in one text only, of a word that is also none.
+fn homographs(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
+    pairs.iter().any(|&(i, j)| {
+        a.cased && b.cased && a.terms[i].name != b.terms[j].name && words::is_homograph(&a.terms[i].text)
+    })
+}
+
+/// "Looking for" is not "looking at" or "looking"; but "for what is he looking" is "what is he looking for".
+fn stranded(a: &Meaning, b: &Meaning) -> bool {
+    let alone = |text: &Meaning, other: &Meaning| match (&text.dangling, &text.fronted) {
+        // "Is Egypt safe to travel to", "is it safe to travel to Egypt".
+        (Some(_), _) => other.dummy,
+        // "In what year did", "what year did"; "by whom was it", "who did".
+        (None, Some(word)) => matches!(word.as_str(), "in" | "at" | "on" | "by"),
+        (None, None) => true,
+    };
+    match (a.dangling.as_ref().or(a.fronted.as_ref()), b.dangling.as_ref().or(b.fronted.as_ref())) {
+        (Some(p), Some(q)) => p != q,
+        _ => !(alone(a, b) && alone(b, a)),
+    }
+}
+
 fn negation(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
     // "Why won't it start", "why is it not starting": the question opens with what the other says of the verb.
     let once = |x: &Meaning, y: &Meaning| {
-        x.opening_not && !y.opening_not && !x.terms.iter().any(|term| term.negated)
-            && !x.dangling_not && !y.dangling_not
+        x.opening_not
+            && !y.opening_not
+            && !x.terms.iter().any(|term| term.negated)
+            && !x.dangling_not
+            && !y.dangling_not
             && y.terms.iter().filter(|term| term.negated).count() == 1
             && !y.terms.iter().any(|term| term.list.is_some() || matches!(term.firm, Some("but" | "or")))
     };
     if once(a, b) || once(b, a) {
         return false;
     }
-    a.opening_not != b.opening_not || a.dangling_not != b.dangling_not || pairs.iter().any(|&(i, j)| a.terms[i].negated != b.terms[j].negated)
+    a.opening_not != b.opening_not
+        || a.dangling_not != b.dangling_not
+        || pairs.iter().any(|&(i, j)| a.terms[i].negated != b.terms[j].negated)
 }
 
 /// Whether both ask for the same kind of answer.
 fn question(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
-    use Question::{Bare, HowTo, Request, Way, What, YesNo};
+    use Question::{Bare, How, HowMuch, HowTo, Request, Way, What, Where, Why, YesNo};
     let nominal = || {
         pairs.iter().any(|&(i, j)| {
             let (x, y) = (&a.terms[i], &b.terms[j]);
@@ -190,13 +279,50 @@ fn question(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
         (HowTo, What) | (What, HowTo) => nominal(),
         (Way, Bare | Request | HowTo) | (Bare | Request | HowTo, Way) => true,
         (Way, YesNo) => b.modality == Some(Modality::May),
+        // "Where can I find it", "how do I find it".
+        (HowTo, Where) => looks(b),
+        (Where, HowTo) => looks(a),
+        // "How do you find it", "how is it found".
+        (HowTo, How) => b.terms.iter().any(|term| term.passive),
+        (How, HowTo) => a.terms.iter().any(|term| term.passive),
+        // "What is 7 times 8", "how much is 7 times 8".
+        (What, HowMuch) | (HowMuch, What) => numbers(a).len() > 1,
+        // "My screen is black", "why is my screen black": who complains asks why.
+        (Why, Bare) => complains(b, a),
+        (Bare, Why) => complains(a, b),
         (YesNo, Way) => a.modality == Some(Modality::May),
         _ => false,
     }
 }
 
+fn looks(text: &Meaning) -> bool {
+    let looks = |term: &Term| {
+        matches!(term.text.as_str(), "find" | "see" | "view" | "download" | "register" | "apply" | "check")
+    };
+    text.modality == Some(Modality::May) && text.terms.first().is_some_and(looks)
+}
+
+fn complains(statement: &Meaning, question: &Meaning) -> bool {
+    statement.tense.is_some()
+        && statement.owners.contains(&Person::Me)
+        && question.owners.contains(&Person::Me)
+}
+
+/// "I have a cold" is not "I am cold".
+fn having(a: &Meaning, b: &Meaning) -> bool {
+    let states = |text: &Meaning| text.question == Question::Bare && text.tense.is_some();
+    states(a) && states(b) && a.has != b.has
+}
+
 fn time(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
-    let tenses = a.tense.zip(b.tense).is_some_and(|(x, y)| x != y);
+    // "When does it arrive", "how long will it take": what is to come may stand in the present.
+    let measured = |text: &Meaning| {
+        matches!(text.question, Question::When | Question::HowMuch)
+            || text.question == Question::What
+                && text.terms.first().is_some_and(|term| term.class == words::class("duration"))
+    };
+    let to_come = measured(a) && measured(b) && a.tense != Some(Tense::Past) && b.tense != Some(Tense::Past);
+    let tenses = !to_come && a.tense.zip(b.tense).is_some_and(|(x, y)| x != y);
     // A past form against a present one, with no auxiliary that would make up for it.
     let bare_past = |x: &Term, y: &Term, other: &Meaning| {
         x.past && !y.past && !x.passive && y.kind == Kind::Word && other.tense != Some(Tense::Past)
@@ -222,6 +348,12 @@ fn modality(a: &Meaning, b: &Meaning) -> bool {
     }
 }
 
+/// "My boss likes your plan" is not "your boss likes my plan".
+fn owner(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
+    let owners = |&(i, j): &(usize, usize)| a.terms[i].owner.zip(b.terms[j].owner);
+    pairs.iter().filter_map(owners).any(|(x, y)| x != y)
+}
+
 fn person(a: &Meaning, b: &Meaning) -> bool {
     let set = |persons: &[Person]| {
         let mut persons = persons.to_vec();
@@ -231,7 +363,9 @@ fn person(a: &Meaning, b: &Meaning) -> bool {
     };
     let how_to = [a, b].iter().any(|text| matches!(text.question, Question::HowTo | Question::Way));
     // "Write me a poem": for whom a request is made goes without saying.
-    let request = [a, b].iter().all(|text| matches!(text.question, Question::Bare | Question::Request | Question::HowTo))
+    let request = [a, b]
+        .iter()
+        .all(|text| matches!(text.question, Question::Bare | Question::Request | Question::HowTo))
         && [a, b].iter().any(|text| text.terms.first().is_some_and(|term| words::is_assistance(&term.text)));
     let objects = |text: &Meaning| {
         let kept = text.objects.iter().filter(|person| !request || **person != Person::Me);
@@ -240,12 +374,24 @@ fn person(a: &Meaning, b: &Meaning) -> bool {
     let third = |persons: &[Person]| -> Vec<Person> {
         persons.iter().copied().filter(|person| !matches!(person, Person::Me | Person::You)).collect()
     };
-    let general = |persons: &[Person]| persons.iter().all(|person| matches!(person, Person::Me | Person::You));
+    let general = |persons: &[Person]| {
+        persons.iter().all(|person| matches!(person, Person::Me | Person::We | Person::You))
+    };
+    // "My balance", "your name" ask for something of one's own, where "the balance" does not.
+    let personal = |text: &Meaning| {
+        use Question::{HowMuch, What, When, Where, Who};
+        let own = text.owners.iter().any(|person| matches!(person, Person::Me | Person::You));
+        matches!(text.question, What | When | Where | Who | HowMuch) && own
+    };
+    let mine = personal(a) != personal(b) && a.question == b.question;
     // One may go unnamed if it is who asks or who is asked.
     let apart = |x: Vec<Person>, y: Vec<Person>| {
         x != y && !((x.is_empty() || y.is_empty()) && general(&x) && general(&y))
     };
     let (x, y) = (set(&a.subjects), set(&b.subjects));
     let subjects = apart(x.clone(), y.clone()) && !(how_to && general(&x) && general(&y));
-    subjects || third(&a.subjects) != third(&b.subjects) || objects(a) != objects(b) || apart(set(&a.owners), set(&b.owners))
+    mine || subjects
+        || third(&a.subjects) != third(&b.subjects)
+        || objects(a) != objects(b)
+        || apart(set(&a.owners), set(&b.owners))
 }

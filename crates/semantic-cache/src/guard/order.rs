@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::meaning::{Meaning, Term, Tie};
+use super::meaning::{Meaning, Question, Term, Tie};
 use super::stem::related;
 use super::words::is_adjective;
 
@@ -15,26 +15,107 @@ pub(super) fn redirected(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
         let (x, y) = (&a.terms[i], &b.terms[j]);
         let firm = x.firm.is_none() && y.firm.is_none();
         // "Dollars to euros" is "from dollars to euros".
-        let next_is_to = |text: &Meaning, at: usize| text.terms.get(at + 1).is_some_and(|term| term.tie == Tie::To);
+        let next_is_to =
+            |text: &Meaning, at: usize| text.terms.get(at + 1).is_some_and(|term| term.tie == Tie::To);
         let to = next_is_to(a, i) && next_is_to(b, j) && (x.tie == Tie::Bare || y.tie == Tie::Bare);
-        firm && (x.direct || y.direct) && !agree(&x.tie, &y.tie) && !to
+        firm && (x.direct || y.direct) && !agree(x, y) && !to
+    }) || crossed(a, b, pairs)
+        || promoted(a, b, pairs)
+        || objects(a, b)
+}
+
+/// "How do I clean silver" is not "how do I clean with silver".
+fn promoted(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
+    let adverbial = |tie: &Tie| matches!(tie, Tie::Loose(word) if ["for", "with", "about", "by", "as", "like"].contains(&word.as_str()));
+    pairs.iter().any(|&(i, j)| {
+        let (x, y) = (&a.terms[i], &b.terms[j]);
+        let one = x.direct && adverbial(&x.tie) && y.tie == Tie::Bare
+            || y.direct && adverbial(&y.tie) && x.tie == Tie::Bare;
+        one && i > 0
+            && j > 0
+            && pairs.contains(&(i - 1, j - 1))
+            // "Treat a burn", "the treatment for a burn".
+            && !noun_of(&a.terms[i - 1], &b.terms[j - 1])
     })
 }
 
-fn agree(x: &Tie, y: &Tie) -> bool {
-    let firm = |tie: &Tie| matches!(tie, Tie::From) || matches!(tie, Tie::Firm(word) if GOVERNS.contains(word));
-    if firm(x) || firm(y) { x == y } else { true }
+/// "Tasks assigned to me" are not "tasks assigned by me".
+fn objects(a: &Meaning, b: &Meaning) -> bool {
+    let apart = |(p, q): (&Tie, &Tie)| match (p, q) {
+        (Tie::Loose(p), Tie::Loose(q)) => !exchangeable(p, q),
+        (Tie::Bare, _) | (_, Tie::Bare) => false,
+        (p, q) => p != q,
+    };
+    a.object_ties.iter().zip(&b.object_ties).any(apart)
+}
+
+/// "The impact of a on b", "the impact on a of b": each of two prepositions went to the other's word.
+fn crossed(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
+    let changed = |&(i, j): &(usize, usize)| {
+        let (x, y) = (&a.terms[i], &b.terms[j]);
+        (x.direct && y.direct && x.tie != y.tie).then_some((&x.tie, &y.tie))
+    };
+    let changes: Vec<(&Tie, &Tie)> = pairs.iter().filter_map(changed).collect();
+    changes.iter().any(|(p, q)| changes.contains(&(*q, *p)))
+}
+
+/// Whether a word is part of an enumeration in one text only: `Python in Excel`, `Python and Excel`.
+pub(super) fn listed(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
+    pairs.iter().any(|&(i, j)| a.terms[i].list.is_some() != b.terms[j].list.is_some())
+}
+
+fn agree(x: &Term, y: &Term) -> bool {
+    let firm =
+        |tie: &Tie| matches!(tie, Tie::From) || matches!(tie, Tie::Firm(word) if GOVERNS.contains(word));
+    match (&x.tie, &y.tie) {
+        (x, y) if firm(x) || firm(y) => x == y,
+        (Tie::Loose(p), Tie::Loose(q)) if x.direct && y.direct => exchangeable(p, q),
+        // "Steps to cancel", "steps for cancelling"; but not "a letter to him", "a letter for him".
+        (Tie::To, Tie::Loose(p)) if x.direct && y.direct => matches!(p.as_str(), "for" | "of") && y.gerund,
+        (Tie::Loose(p), Tie::To) if x.direct && y.direct => matches!(p.as_str(), "for" | "of") && x.gerund,
+        _ => true,
+    }
+}
+
+/// Whether two prepositions tie the same words together: `size of`, `size in`; but not `for`, `about`, `by`.
+pub(super) fn exchangeable(p: &str, q: &str) -> bool {
+    const PAIRS: [(&str, &str); 22] = [
+        ("of", "in"),
+        ("of", "for"),
+        ("of", "on"),
+        ("of", "at"),
+        ("of", "about"),
+        ("of", "with"),
+        ("in", "on"),
+        ("in", "at"),
+        ("in", "within"),
+        ("in", "inside"),
+        ("in", "with"),
+        ("in", "for"),
+        ("in", "using"),
+        ("on", "at"),
+        ("on", "about"),
+        ("on", "regarding"),
+        ("on", "for"),
+        ("about", "regarding"),
+        ("with", "using"),
+        ("with", "via"),
+        ("by", "using"),
+        ("by", "via"),
+    ];
+    p == q || PAIRS.contains(&(p, q)) || PAIRS.contains(&(q, p))
 }
 
 /// Firm words that are prepositions.
 const GOVERNS: [&str; 19] = [
-    "before", "after", "under", "over", "at least", "at most", "during", "until", "since", "between", "among", "against",
-    "than", "instead", "except", "through", "behind", "across", "outside",
+    "before", "after", "under", "over", "at least", "at most", "during", "until", "since", "between",
+    "among", "against", "than", "instead", "except", "through", "behind", "across", "outside",
 ];
 
 /// Firm words that say how much of the next or the last word is meant.
 const MEASURES: [&str; 14] = [
-    "only", "all", "most", "many", "few", "more", "less", "least", "enough", "too", "both", "half", "same", "other",
+    "only", "all", "most", "many", "few", "more", "less", "least", "enough", "too", "both", "half", "same",
+    "other",
 ];
 
 /// Whether a quantifier belongs to another word than in the other text.
@@ -58,9 +139,9 @@ pub(super) fn swapped(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
     }
     let shifts = voices(a, b, &content);
     content.iter().any(|&(i1, j1)| {
-        content.iter().any(|&(i2, j2)| {
-            i1 < i2 && j1 > j2 && !explained(&Swap { a, b, i1, i2, j1, j2 }, &shifts)
-        })
+        content
+            .iter()
+            .any(|&(i2, j2)| i1 < i2 && j1 > j2 && !explained(&Swap { a, b, i1, i2, j1, j2 }, &shifts))
     })
 }
 
@@ -88,12 +169,19 @@ pub(super) fn revoiced(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
         let passive_first = a.terms[i].passive;
         let (passive, at) = if passive_first { (a, i) } else { (b, j) };
         let active_at = if passive_first { j } else { i };
+        let stays = |k: usize, after: bool| {
+            let other = pairs.iter().find(|pair| k == if passive_first { pair.0 } else { pair.1 });
+            other.is_some_and(|pair| (if passive_first { pair.1 } else { pair.0 } > active_at) == after)
+        };
+        let by = |term: &Term| term.tie == Tie::Loose("by".to_owned());
+        if (at + 1..passive.terms.len()).any(|k| by(&passive.terms[k]) && stays(k, true)) {
+            return true;
+        }
         let Some(subject) = (0..at).rev().find(|k| passive.terms[*k].firm.is_none()) else {
             let active = if passive_first { b } else { a };
             return passive.objects != active.objects;
         };
-        let other = pairs.iter().find(|pair| subject == if passive_first { pair.0 } else { pair.1 });
-        other.is_some_and(|pair| if passive_first { pair.1 < active_at } else { pair.0 < active_at })
+        stays(subject, false)
     })
 }
 
@@ -124,26 +212,38 @@ fn explained(swap: &Swap<'_>, shifts: &[(usize, usize)]) -> bool {
     // "salt and pepper": the order of an enumeration says nothing.
     let listed = x1.list.is_some() && x1.list == x2.list && y1.list.is_some() && y1.list == y2.list;
     // "in Paris today", "today in Paris": a phrase with its preposition moves as a whole.
-    let moved = adjunct(x1, y1) || adjunct(x2, y2);
+    // Two phrases with the same preposition may have changed parts instead.
+    let moved = (adjunct(x1, y1) || adjunct(x2, y2)) && (x1.tie != x2.tie || y1.tie != y2.tie);
     // "what temperature do I", "at what temperature do I".
     let asked = x1.asked && y1.asked || x2.asked && y2.asked;
     // "the cache in my browser", "my browser cache".
     let compound = genitive(&a.terms, i1, i2) && together(&b.terms, j2..j1)
         || genitive(&b.terms, j2, j1) && together(&a.terms, i1..i2);
     // "delete my account", "account deletion".
-    let nominal = (noun_of(x1, y1) || noun_of(x2, y2))
-        && (together(&a.terms, i1..i2) || together(&b.terms, j2..j1));
+    let nominal =
+        (noun_of(x1, y1) || noun_of(x2, y2)) && (together(&a.terms, i1..i2) || together(&b.terms, j2..j1));
     // "who discovered penicillin", "by whom was penicillin discovered".
     let voice = shifts.iter().any(|&(i, j)| (i1..=i2).contains(&i) && (j2..=j1).contains(&j));
     // "is shipping free", "free shipping".
+    let subject = if is_adjective(&x1.text) { (x2, y2) } else { (x1, y1) };
     let predicate = is_adjective(&x1.text) != is_adjective(&x2.text)
+        && subject.0.tie == Tie::Bare
+        && subject.1.tie == Tie::Bare
         && i2 - i1 < 4
         && j1 - j2 < 4
         && (together(&a.terms, i1..i2) || together(&b.terms, j2..j1));
     // "does the gym have a sauna", "is there a sauna in the gym".
     let loose = |term: &Term| matches!(term.tie, Tie::Loose(_));
     let existence = a.has && b.exists && loose(y1) || b.has && a.exists && loose(x2);
-    existence || listed || moved || asked || compound || nominal || voice || predicate
+    // "Java: remove spaces from a string", "remove spaces from a string in Java": the topic may come first.
+    let topic = heads(b, j2) && loose(x2) || heads(a, i1) && loose(y1);
+    existence || topic || listed || moved || asked || compound || nominal || voice || predicate
+}
+
+/// Whether a bare phrase begins with the term as its topic.
+fn heads(text: &Meaning, at: usize) -> bool {
+    let next = text.terms.get(1).is_some_and(|next| next.phrase == text.terms[0].phrase);
+    text.question == Question::Bare && at == 0 && next
 }
 
 fn adjunct(x: &Term, y: &Term) -> bool {
@@ -152,7 +252,7 @@ fn adjunct(x: &Term, y: &Term) -> bool {
 
 /// Whether `late` is tied to what is before it by a loose preposition: `plot of Hamlet`.
 fn genitive(terms: &[Term], early: usize, late: usize) -> bool {
-    early < late && matches!(terms[late].tie, Tie::Loose(_))
+    early < late && terms[early].phrase != terms[late].phrase && matches!(terms[late].tie, Tie::Loose(_))
 }
 
 /// Whether all terms from one to the other follow each other without a function word.

@@ -121,7 +121,7 @@ pub(super) fn stem(word: &str) -> (String, bool) {
 fn cut(word: &str, suffix: &str) -> Option<String> {
     let base = word.strip_suffix(suffix)?;
     let syllable = base.len() >= 2 && base.contains(['a', 'e', 'i', 'o', 'u', 'y']);
-    (syllable && base.len() + suffix.len() > 4).then(|| base.to_owned())
+    (syllable && base.len() + suffix.len() >= 4).then(|| base.to_owned())
 }
 
 fn singular(word: &str) -> String {
@@ -150,7 +150,7 @@ pub(super) fn finish(base: &str) -> String {
         stem.push('i');
     }
     let tail: Vec<char> = stem.chars().rev().take(2).collect();
-    if stem.len() > 3 && tail[0] == tail[1] && tail[0].is_ascii_alphabetic() {
+    if stem.len() > 3 && tail.len() == 2 && tail[0] == tail[1] && tail[0].is_ascii_alphabetic() {
         stem.pop();
     }
     if stem.len() > 5 && stem.ends_with("is") {
@@ -162,8 +162,7 @@ pub(super) fn finish(base: &str) -> String {
 
 /// Endings that turn a verb into its noun, or an adjective into its adverb, and leave what is meant.
 /// `-er`, `-ee`, `-or`, `-less`, `-ful`, `-able` and `-ist` do change it, so they are not here.
-const DERIVED: [&str; 15] =
-    ["ation", "ition", "tion", "ion", "ment", "al", "anc", "enc", "li", "i", "ur", "iz", "z", "ing", "age"];
+const DERIVED: [&str; 11] = ["ation", "ition", "tion", "ion", "al", "anc", "enc", "li", "ur", "iz", "z"];
 
 /// Whether `noun` is who does what `verb` says: `found`, `founder`.
 pub(super) fn agent(verb: &str, noun: &str) -> bool {
@@ -174,12 +173,14 @@ pub(super) fn agent(verb: &str, noun: &str) -> bool {
 pub(super) fn related(a: &str, b: &str) -> bool {
     let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
     let Some(ending) = long.strip_prefix(short) else { return false };
+    // `instal`, `installation`: stems end in a single consonant.
+    let single = short.chars().last().and_then(|last| ending.strip_prefix(last));
+    let ending = single.filter(|ending| DERIVED.contains(ending)).unwrap_or(ending);
     match ending {
         "ment" => short.len() >= 3,
         // `deliver`, `deliveri`; but not `part`, `parti`.
         "i" => short.len() >= 5 && short.ends_with("er"),
-        // `near`, `hard` and `late` mean something else with `-ly`.
-        "li" => short.len() >= 5,
-        ending => short.len() >= 4 && DERIVED.contains(&ending),
+        // Short stems have lookalikes: `state` and `station`, `form` and `formal`, `near` and `nearly`.
+        ending => short.len() >= 5 && DERIVED.contains(&ending),
     }
 }

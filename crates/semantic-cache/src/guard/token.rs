@@ -161,9 +161,9 @@ fn number(bare: &str, out: &mut Vec<Token>) -> bool {
 
 /// Units that are written right behind a number.
 const UNITS: [&str; 40] = [
-    "am", "pm", "kg", "g", "mg", "lb", "lbs", "oz", "km", "m", "cm", "mm", "mi", "ft", "in", "l", "ml", "kb", "mb",
-    "gb", "tb", "ms", "s", "sec", "min", "h", "hr", "hrs", "k", "usd", "eur", "mph", "kmh", "hz", "ghz", "mhz", "w",
-    "kw", "v", "px",
+    "am", "pm", "kg", "g", "mg", "lb", "lbs", "oz", "km", "m", "cm", "mm", "mi", "ft", "in", "l", "ml", "kb",
+    "mb", "gb", "tb", "ms", "s", "sec", "min", "h", "hr", "hrs", "k", "usd", "eur", "mph", "kmh", "hz",
+    "ghz", "mhz", "w", "kw", "v", "px",
 ];
 
 /// Splits `two-factor`, `15-year` and `check-in`; `AX-4471` stays whole.
@@ -216,7 +216,8 @@ fn contraction(word: &str, out: &mut Vec<Token>) {
         },
     };
     let raw = word.split('\'').next().unwrap_or(word);
-    let raw = if raw.len() >= stem.len() && raw.is_char_boundary(stem.len()) { &raw[..stem.len()] } else { raw };
+    let raw =
+        if raw.len() >= stem.len() && raw.is_char_boundary(stem.len()) { &raw[..stem.len()] } else { raw };
     out.push(Token::of(Kind::Word, raw, stem.to_owned()));
     out.extend(tail.iter().map(|tail| Token::word(tail)));
 }

@@ -156,13 +156,18 @@ pub(super) enum Part {
 
 /// Whether a participle behind the word is passive.
 pub(super) fn is_be(word: &str) -> bool {
-    matches!(word, "is" | "are" | "am" | "was" | "were" | "be" | "been" | "being" | "get" | "gets" | "getting" | "got")
+    matches!(
+        word,
+        "is" | "are" | "am" | "was" | "were" | "be" | "been" | "being" | "get" | "gets" | "getting" | "got"
+    )
 }
 
 /// Whom a pronoun stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Person {
     Me,
+    /// Only as owners: what is ours is everybody's.
+    We,
     You,
     He,
     She,
@@ -172,11 +177,10 @@ pub(super) enum Person {
 /// What a word does, if it is not content.
 pub(super) fn part(word: &str) -> Option<Part> {
     Some(match word {
-        "a" | "an" | "the" | "this" | "that" | "these" | "those" | "there" | "please" | "very" | "really" | "so"
-        | "quite" | "just" | "exactly" | "simply" | "actually" | "kindly" | "currently" | "some" | "any" | "ok"
-        | "okay" | "thanks" | "which" | "what" | "hi" | "hello" | "hey" | "if" | "whether" => {
-            Part::Filler
-        }
+        "a" | "an" | "the" | "this" | "that" | "these" | "those" | "there" | "please" | "usually"
+        | "typically" | "generally" | "normally" | "commonly" | "very" | "really" | "so" | "quite"
+        | "just" | "exactly" | "simply" | "actually" | "kindly" | "currently" | "some" | "any" | "ok"
+        | "okay" | "thanks" | "which" | "what" | "hi" | "hello" | "hey" | "if" | "whether" => Part::Filler,
         "be" | "been" | "being" => Part::Be,
         "is" | "are" | "am" | "do" | "does" | "has" | "have" | "having" | "doing" => Part::Present,
         "was" | "were" | "did" | "had" | "got" => Part::Past,
@@ -185,28 +189,28 @@ pub(super) fn part(word: &str) -> Option<Part> {
         "must" => Part::Must,
         "should" => Part::Should,
         "would" => Part::Would,
-        "not" | "no" | "never" | "without" | "nor" | "neither" | "none" | "nothing" | "nobody" | "lacking" | "non" => {
-            Part::Not
-        }
+        "not" | "no" | "never" | "without" | "nor" | "neither" | "none" | "nothing" | "nobody"
+        | "lacking" | "non" => Part::Not,
         "i" | "we" => Part::Subject(Person::Me),
         "you" => Part::Subject(Person::You),
         "one" | "someone" | "somebody" | "anyone" | "anybody" => Part::Filler,
         "he" => Part::Subject(Person::He),
         "she" => Part::Subject(Person::She),
         "they" => Part::Subject(Person::They),
-        "it" | "its" | "itself" => Part::Filler,
+        "it" | "its" => Part::Filler,
         "me" | "us" | "myself" | "ourselves" => Part::Object(Person::Me),
         "him" | "himself" => Part::Object(Person::He),
         "herself" | "hers" => Part::Object(Person::She),
         "them" | "themselves" => Part::Object(Person::They),
         "yourself" => Part::Object(Person::You),
-        "my" | "our" | "mine" | "ours" => Part::Owner(Person::Me),
+        "my" | "mine" => Part::Owner(Person::Me),
+        "our" | "ours" => Part::Owner(Person::We),
         "your" | "yours" => Part::Owner(Person::You),
         "his" => Part::Owner(Person::He),
         "her" => Part::Owner(Person::She),
         "their" | "theirs" => Part::Owner(Person::They),
-        "of" | "'s" | "in" | "on" | "at" | "for" | "about" | "with" | "by" | "regarding" | "as" | "like" | "via"
-        | "using" | "within" | "inside" | "per" => Part::Loose,
+        "of" | "'s" | "in" | "on" | "at" | "for" | "about" | "with" | "by" | "regarding" | "as" | "like"
+        | "via" | "using" | "within" | "inside" | "per" => Part::Loose,
         "to" | "into" | "onto" => Part::To,
         "from" => Part::From,
         "and" => Part::And,
@@ -277,6 +281,7 @@ fn firm(word: &str) -> Option<&'static str> {
         "next" => "next",
         "last" => "last",
         "previous" | "past" => "previous",
+        "itself" => "itself",
         "who" | "whom" | "whose" => "who",
         "when" => "when",
         "where" => "where",
@@ -331,6 +336,14 @@ pub(super) fn ordinal(word: &str) -> Option<u64> {
     ORDINALS.split_whitespace().zip(1..).find(|(name, _)| *name == word).map(|(_, value)| value)
 }
 
+/// Words that are a name when they are capitalised and something else when not.
+pub(super) fn is_homograph(word: &str) -> bool {
+    const WORDS: &str = "polish turkey china march may august apple windows java rust go swift nice reading mobile amazon \
+        shell target gap chile jordan bath cork orange mercury earth mars ruby oracle slack teams word excel access \
+        notion square stripe meta signal";
+    WORDS.split_whitespace().any(|name| name == word)
+}
+
 /// Units of measure and money, as classes of synonyms: only to name a difference.
 pub(super) fn is_unit(class: &str) -> bool {
     const UNITS: &str = "meter kilometer centimeter millimeter mile foot inch yard kilogram gram milligram pound ounce \
@@ -346,9 +359,9 @@ pub(super) fn is_adjective(word: &str) -> bool {
     const ADJECTIVES: &str = "free slow fast new old good bad safe legal big large small long short tall high low hot \
         cold open closed available offline online broken late early cheap expensive easy hard normal deep young great \
         strong weak rich poor close near heavy light dark warm best worst";
-    let superlative = word.strip_suffix("est").is_some_and(|base| {
-        ADJECTIVES.split_whitespace().any(|adjective| finish(adjective) == finish(base))
-    });
+    let superlative = word
+        .strip_suffix("est")
+        .is_some_and(|base| ADJECTIVES.split_whitespace().any(|adjective| finish(adjective) == finish(base)));
     superlative
         || ENDINGS.iter().any(|ending| word.len() > ending.len() && word.ends_with(ending))
         || ADJECTIVES.split_whitespace().any(|adjective| adjective == word)
