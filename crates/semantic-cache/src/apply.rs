@@ -2,6 +2,7 @@
 //! that was taken out comes back.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bus::events::Extent;
@@ -61,7 +62,10 @@ async fn begin_anew(node: &Arc<Node>, reason: &'static str) {
         begun
     });
     if begun.await != Some(true) {
-        sleep(ROUND).await;
+        tokio::select! {
+            () = node.ctx.draining().cancelled() => {}
+            () = sleep(ROUND) => {}
+        }
     }
 }
 
@@ -163,6 +167,38 @@ async fn forget(node: &Arc<Node>, done: &Done, own: Option<&Place>) {
     if let Some(own) = own.filter(|_| done.refused) {
         node.ctx.bus().drop_entry(&own.workspace, &own.id).await;
     }
+}
+
+/// Says whether look-ups may be answered, for as long as the role runs: a node that was away answers none before it knows
+/// what was taken out meanwhile.
+pub(crate) async fn keep_up(node: Arc<Node>) {
+    let bus = node.ctx.bus();
+    loop {
+        bus.wait_up().await;
+        let begun = Instant::now();
+        let mut until = None;
+        while !is_caught_up(&node, &mut until).await {
+            sleep(SHORTEST).await;
+        }
+        node.behind.store(false, Ordering::Release);
+        debug!(waited = ?begun.elapsed(), "the cache has caught up with the stream");
+        while bus.is_up() {
+            sleep(SHORTEST).await;
+        }
+        node.behind.store(true, Ordering::Release);
+    }
+}
+
+/// Whether the store knows all that had happened to kept answers up to a position: the stream's end when first asked.
+async fn is_caught_up(node: &Arc<Node>, until: &mut Option<u64>) -> bool {
+    let bus = node.ctx.bus();
+    if until.is_none() {
+        *until = bus.last_event().await.ok();
+    }
+    let Some(until) = *until else { return false };
+    let position = node.cache.store.position();
+    position >= until
+        || bus.next_of_cache(position).await.is_ok_and(|next| next.is_none_or(|next| next > until))
 }
 
 /// Looks after the store, for as long as the role runs.

@@ -21,6 +21,7 @@ mod testing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context as _;
 use domain::Timestamp;
@@ -72,6 +73,8 @@ struct Node {
     cache: Arc<Cache>,
     /// Room for look-ups.
     room: Arc<Semaphore>,
+    /// Something may have happened that the store does not know: no look-up is answered.
+    behind: AtomicBool,
     started_at: Timestamp,
 }
 
@@ -93,7 +96,7 @@ pub async fn run(ctx: Ctx, options: Options) -> anyhow::Result<()> {
         info!(entries, position, "the cache is open");
     }
     let room = Arc::new(Semaphore::new(most));
-    let node = Arc::new(Node { ctx, cache, room, started_at });
+    let node = Arc::new(Node { ctx, cache, room, behind: AtomicBool::new(true), started_at });
     let served = serve(&node).await;
     node.ctx.finish().await;
     let cache = Arc::clone(&node.cache);
@@ -110,6 +113,7 @@ async fn serve(node: &Arc<Node>) -> anyhow::Result<()> {
     let questions = bus.serve_cache_admin(version).await?;
     let asked = bus.hear_cache_nodes().await?;
     node.ctx.helper("embedding", embedding::run(Arc::clone(&node.cache)));
+    node.ctx.helper("position", apply::keep_up(Arc::clone(node)));
     node.ctx.helper("upkeep", apply::look_after(Arc::clone(node)));
     tokio::join!(
         lookup::serve(node, lookups),

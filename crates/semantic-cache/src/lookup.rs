@@ -1,7 +1,7 @@
 //! Look-ups: the same request first, then the same words, then the same meaning.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::{Duration, Instant};
 
 use bus::Headers;
@@ -59,6 +59,12 @@ pub(crate) async fn serve(node: &Arc<Node>, mut service: Service) {
 }
 
 async fn take(node: &Arc<Node>, asked: Asked) {
+    if node.behind.load(Acquire) {
+        node.cache.counters.answered(None);
+        let reply =
+            Reply { why: "the cache is catching up with the event stream".to_owned(), ..Reply::default() };
+        return asked.answer(Headers::new(), reply.encode(&[])).await;
+    }
     match Arc::clone(&node.room).try_acquire_owned() {
         Ok(permit) => node.ctx.job(answer(Arc::clone(node), asked, permit)),
         Err(_) => {
