@@ -12,6 +12,7 @@ pub(super) fn compare(a: &Meaning, b: &Meaning) -> Option<Difference> {
     let (mut a, mut b) = (a.clone(), b.clone());
     price(&mut a, &mut b);
     date(&mut a, &mut b);
+    contrast(&mut a, &mut b);
     unspoken(&mut a, &b);
     unspoken(&mut b, &a);
     let who = a.question == Question::Who && b.question == Question::Who;
@@ -51,6 +52,35 @@ fn price(a: &mut Meaning, b: &mut Meaning) {
         if matches!(text.question, Question::What | Question::HowMuch) {
             text.question = Question::HowMuch;
             text.terms.retain(|term| term.class != class);
+        }
+    }
+}
+
+/// "The difference between a and b", "how does a differ from b" and "a vs b" ask for the same.
+fn contrast(a: &mut Meaning, b: &mut Meaning) {
+    let differ = words::class("differ");
+    let versus = |term: &Term| matches!(term.text.as_str(), "vs" | "versus");
+    let place = |text: &Meaning| {
+        text.terms.iter().position(|term| !term.negated && (term.class == differ || versus(term)))
+    };
+    if place(a).is_none() || place(b).is_none() {
+        return;
+    }
+    let lists = [&*a, &*b].iter().all(|text| text.terms.iter().any(|term| term.list.is_some()));
+    for text in [a, b] {
+        let Some(place) = place(text) else { continue };
+        let mut contrast = text.terms.remove(place);
+        differ.clone_into(&mut contrast.class);
+        text.terms.insert(0, contrast);
+        text.terms.retain(|term| term.firm != Some("between"));
+        for term in &mut text.terms {
+            if matches!(term.tie, Tie::From | Tie::Firm("between")) {
+                term.tie = Tie::Bare;
+            }
+            term.list = term.list.filter(|_| lists);
+        }
+        if matches!(text.question, Question::How | Question::Bare) {
+            text.question = Question::What;
         }
     }
 }
@@ -113,8 +143,12 @@ fn define(text: &mut Meaning, other: &Meaning) {
 /// "When is it due" and "what is the due date" both ask for the date, which need not be said.
 fn date(a: &mut Meaning, b: &mut Meaning) {
     let is_date = |term: &Term| matches!(term.class.as_str(), "dat" | "tim" | "dai");
+    let is_deadline = |term: &Term| term.class == "deadlin";
+    let deadline = [&*a, &*b].iter().all(|text| text.terms.iter().any(is_deadline));
     let fits = |x: &Meaning, y: &Meaning| {
-        x.question == Question::When && y.question == Question::What && y.terms.iter().any(is_date)
+        x.question == Question::When
+            && y.question == Question::What
+            && (deadline || y.terms.iter().any(is_date))
     };
     if fits(a, b) || fits(b, a) {
         for text in [a, b] {
@@ -163,8 +197,10 @@ fn unpaired<'a>(
     side: fn(&(usize, usize)) -> usize,
 ) -> Vec<&'a Term> {
     let alone = |place: &usize| !pairs.iter().any(|pair| side(pair) == *place);
-    // "How do I get a refund": to get is to have.
-    let empty = |term: &Term| term.firm.is_none() && matches!(term.text.as_str(), "get" | "gets" | "getting");
+    // "How do I get a refund": to get is to have. "The current president": who is president now.
+    let empty = |term: &Term| {
+        term.firm.is_none() && matches!(term.text.as_str(), "get" | "gets" | "getting" | "current")
+    };
     (0..terms.len())
         .filter(alone)
         .map(|place| &terms[place])
@@ -282,6 +318,9 @@ fn question(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
         // "Where can I find it", "how do I find it".
         (HowTo, Where) => looks(b),
         (Where, HowTo) => looks(a),
+        // "How is theft punished", "what is the punishment for theft".
+        (How, What) => nominal() && a.terms.iter().any(|term| term.passive),
+        (What, How) => nominal() && b.terms.iter().any(|term| term.passive),
         // "How do you find it", "how is it found".
         (HowTo, How) => b.terms.iter().any(|term| term.passive),
         (How, HowTo) => a.terms.iter().any(|term| term.passive),

@@ -267,6 +267,8 @@ fn every_content_word_needs_a_partner() {
             ("Where is the nearest station?", "Where is the nearest state?"),
         ],
     );
+    assert!(differs("How does TCP differ from UDP?", "How does TCP differ from IP?").is_some());
+    assert!(differs("What is the difference between A and B?", "What is between A and B?").is_some());
     apart(
         Difference::Qualifier,
         &[
@@ -280,6 +282,8 @@ fn every_content_word_needs_a_partner() {
         ("Docker installation instructions", "How do I install Docker?"),
         ("Pancake recipe", "How do I make pancakes?"),
         ("Define entropy", "What does entropy mean?"),
+        ("What is the difference between TCP and UDP?", "How does TCP differ from UDP?"),
+        ("TCP vs UDP", "Explain the difference between TCP and UDP"),
     ]);
 }
 
