@@ -138,7 +138,7 @@ pub fn of_entry(cache: &Use) -> Vec<(&'static str, String)> {
         return out;
     }
     out.extend(cache.age_ms.map(|age| (CACHE_AGE, (age / 1000).to_string())));
-    out.extend(cache.saved.map(|saved| (CACHE_SAVED_COST, saved.to_string())));
+    out.extend(cache.saved.map(|saved| (CACHE_SAVED_COST, saved.dollars())));
     let tokens = cache.usage.input.saturating_add(cache.usage.output);
     out.push((CACHE_SAVED_TOKENS, tokens.to_string()));
     out.extend(cache.shared.then(|| (CACHE_SHARED, "true".to_owned())));

@@ -12,7 +12,7 @@ use domain::cache::{Asked, Entry, Reply, Shadow, Status, Use};
 use domain::config::Target;
 use domain::config::cache::Mode;
 use domain::model::NanoUsd;
-use domain::{BodyRef, Envelope, Outcome, Timestamp, outcome};
+use domain::{BodyRef, Envelope, Outcome, Timestamp, headers, outcome};
 use providers::resolve::Resolved;
 use providers::stored;
 use tracing::{debug, warn};
@@ -136,6 +136,11 @@ impl Router {
             warn!(request = %envelope.request, entry = %entry.id, "a kept answer cannot be read; asking the provider");
             return Ok(None);
         };
+        let mut passed_on = entry.headers;
+        passed_on.retain(|name, _| is_timeless(name));
+        if envelope.show_cost {
+            passed_on.insert(headers::COST.to_owned(), "0".to_owned());
+        }
         debug!(request = %envelope.request, entry = %entry.id, status = part.status.as_str(), "answered before");
         let (reference, bytes) = self.ctx.bus().stow(&envelope.request, "answer", body).await?;
         let told = Envelope { cache: None, ..envelope.clone() };
@@ -143,7 +148,7 @@ impl Router {
             kind: outcome::Kind::Answered,
             status: 200,
             content_type,
-            headers: entry.headers,
+            headers: passed_on,
             path: Some(target.path.clone()),
             provider: Some(entry.provider),
             cache: Some(Box::new(part)),
@@ -153,6 +158,12 @@ impl Router {
         let ended = self.ctx.bus().end(&told, &outcome, &bytes, Ending::default()).await?;
         Ok(Some(over(ended, envelope)))
     }
+}
+
+/// Whether a header of a provider's answer says something of the answer, and not of the moment it was given in.
+fn is_timeless(name: &str) -> bool {
+    let of_the_moment = ["ratelimit", "rate-limit", "retry-after", "request-id", "processing-ms", "reset-"];
+    !of_the_moment.iter().any(|part| name.contains(part)) && name != headers::COST
 }
 
 /// A kept answer in the form that the caller wants it in.

@@ -60,7 +60,7 @@ pub(crate) async fn run(cache: Arc<Cache>) {
         let place = cache.backlog.next().await;
         if let Some(reason) = cache.embed(&place).await {
             cache.backlog.replace(Vec::new());
-            info!(reason, "texts are not compared by their meaning; the same requests are still answered");
+            debug!(reason, "texts are not compared by their meaning; the same requests are still answered");
             // Entries that come meanwhile are taken up by the next start.
             return std::future::pending().await;
         }

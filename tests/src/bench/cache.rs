@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use super::stats::Samples;
 use crate::harness::client::{Answer, Client, chat};
-use crate::harness::process::Start;
 use crate::harness::models::minilm;
+use crate::harness::process::Start;
 use crate::harness::{Mock, Observer};
 
 /// About 50 tokens.

@@ -2,10 +2,10 @@
 //! are measured alike.
 
 mod broker;
+pub mod cache;
 mod client;
 mod closed_loop;
 mod gateway;
-pub mod cache;
 pub mod ledger;
 mod measure;
 mod open_loop;

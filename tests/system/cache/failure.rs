@@ -84,14 +84,14 @@ async fn a_dead_or_frozen_cache_delays_nobody_for_long() {
     assert_eq!(nodes.ask("nobody keeps this").await.headers[STATUS], "MISS");
     let node = nodes.node("one");
     nodes.hits("keep this").await;
-    node.signal(Signal::STOP);
+    node.signal(Signal::Stop);
     let begun = Instant::now();
     for index in 0..20 {
         nodes.ask(&format!("question {index}")).await;
     }
     // Three questions wait for their whole time; then nobody asks for a while.
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    node.signal(Signal::CONT);
+    node.signal(Signal::Continue);
     nodes.hits("keep this").await;
     node.kill();
     for index in 0..5 {
@@ -212,7 +212,7 @@ async fn a_lie_is_not_believed() {
             let entry = Entry {
                 id: RequestId::choose("lie").unwrap(),
                 // Somebody else's.
-                workspace: Workspace::new("other").unwrap(),
+                workspace: Workspace::parse("other").unwrap(),
                 key: question.key,
                 partition: question.partition,
                 namespace: None,

@@ -59,7 +59,7 @@ fn a_reply_is_believed_only_where_it_answers_the_question() {
         change(&mut question);
         question
     };
-    let stranger = other(|q| q.workspace = Workspace::new("b").unwrap());
+    let stranger = other(|q| q.workspace = Workspace::parse("b").unwrap());
     for found in [&hit, &alike] {
         assert_eq!(judge(found, &stranger), Some("it belongs to another workspace"));
         let too_old = other(|q| q.max_age = Some(Duration::from_secs(27)));

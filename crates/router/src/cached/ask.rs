@@ -20,6 +20,9 @@ const MOST_SILENT: u32 = 3;
 /// How long it is not asked: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// How long it is not asked where the broker says at once that there is none.
+const NOBODY: Duration = Duration::from_millis(200);
+
 /// The way to the cache.
 #[derive(Default)]
 pub(crate) struct Door {
@@ -94,13 +97,14 @@ impl Door {
     fn was_silent(&self, err: &CacheError) {
         let mut state = self.state.lock();
         state.silent += 1;
-        if state.silent < MOST_SILENT && !matches!(err, CacheError::Nobody) {
+        let nobody = matches!(err, CacheError::Nobody);
+        if state.silent < MOST_SILENT && !nobody {
             return debug!(%err, "the cache was not heard");
         }
         if state.closed.is_none() {
             warn!(%err, "the cache is silent; requests go to providers without asking it");
         }
-        state.pause = (state.pause * 2).clamp(PAUSES.0, PAUSES.1);
+        state.pause = if nobody { NOBODY } else { (state.pause * 2).clamp(PAUSES.0, PAUSES.1) };
         state.closed = Some(Instant::now() + state.pause);
     }
 }

@@ -31,7 +31,7 @@ impl Home {
         match lock.try_lock() {
             Ok(()) => Ok(Self { directory: directory.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => bail!(
-                "another process keeps its cache in {shown}: give this one a directory of its own (`cache.directory`), \
+                "another process keeps its cache in {shown}: give this one a directory of its own (`cache.dir`), \
                  or stop the other one"
             ),
             Err(TryLockError::Error(err)) => Err(err).with_context(|| format!("lock {}", path.display())),

@@ -105,7 +105,7 @@ impl Store {
             left,
             limit = self.limits.disk,
             evicted = gone.len(),
-            "what the cache holds takes more room on disk than it may: raise `cache.max_disk`, or lower `cache.max_bytes`"
+            "what the cache holds takes more room on disk than it may: raise `cache.max_disk`, or lower `cache.max_size`"
         );
         self.commit(&mut writer, Plan { gone, ..Plan::default() }, None, self.position());
     }

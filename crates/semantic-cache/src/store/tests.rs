@@ -65,7 +65,7 @@ fn a_directory_is_one_process_own() {
     let home = TempDir::new().unwrap();
     let _store = store(home.path());
     let err = Store::open(limits(home.path(), ROOMY), NOW).err().unwrap().to_string();
-    assert!(err.contains("another process") && err.contains("cache.directory"), "{err}");
+    assert!(err.contains("another process") && err.contains("cache.dir"), "{err}");
 }
 
 #[test]
