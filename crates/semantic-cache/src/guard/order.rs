@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::meaning::{Meaning, Question, Term, Tie};
+use super::meaning::{Meaning, Question, Tense, Term, Tie};
 use super::stem::related;
 use super::words::is_adjective;
 
@@ -18,10 +18,20 @@ pub(super) fn redirected(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
         let next_is_to =
             |text: &Meaning, at: usize| text.terms.get(at + 1).is_some_and(|term| term.tie == Tie::To);
         let to = next_is_to(a, i) && next_is_to(b, j) && (x.tie == Tie::Bare || y.tie == Tie::Bare);
-        firm && (x.direct || y.direct) && !agree(x, y) && !to
+        firm && (x.direct || y.direct) && !agree(x, y) && !to && !governed(a, b, pairs, (i, j))
     }) || crossed(a, b, pairs)
         || promoted(a, b, pairs)
         || objects(a, b)
+}
+
+/// "Bad for dogs", "harmful to dogs": each of two synonyms has its own preposition.
+fn governed(a: &Meaning, b: &Meaning, pairs: &Pairs, (i, j): (usize, usize)) -> bool {
+    let own = |tie: &Tie| matches!(tie, Tie::Loose(word) if word == "for") || *tie == Tie::To;
+    let before = i.checked_sub(1).zip(j.checked_sub(1)).filter(|before| pairs.contains(before));
+    let synonyms = |(i, j): (usize, usize)| {
+        is_adjective(&a.terms[i].text) && is_adjective(&b.terms[j].text) && a.terms[i].stem != b.terms[j].stem
+    };
+    own(&a.terms[i].tie) && own(&b.terms[j].tie) && before.is_some_and(synonyms)
 }
 
 /// "How do I clean silver" is not "how do I clean with silver".
@@ -204,6 +214,15 @@ struct Swap<'a> {
     j2: usize,
 }
 
+impl Swap<'_> {
+    /// Whether both texts only name things and ask for no act: in "does Rome send grain to Egypt" somebody acts.
+    fn names(&self) -> bool {
+        let asks =
+            |text: &Meaning| matches!(text.question, Question::What | Question::Bare | Question::HowMuch);
+        asks(self.a) && asks(self.b) && self.a.tense != Some(Tense::Past) && self.b.tense != Some(Tense::Past)
+    }
+}
+
 /// Why two terms may have changed places: each line is one rule of English.
 fn explained(swap: &Swap<'_>, shifts: &[(usize, usize)]) -> bool {
     let &Swap { a, b, i1, i2, j1, j2 } = swap;
@@ -236,8 +255,29 @@ fn explained(swap: &Swap<'_>, shifts: &[(usize, usize)]) -> bool {
     let loose = |term: &Term| matches!(term.tie, Tie::Loose(_));
     let existence = a.has && b.exists && loose(y1) || b.has && a.exists && loose(x2);
     // "Java: remove spaces from a string", "remove spaces from a string in Java": the topic may come first.
+    // "the dollar to euro rate", "the rate from dollar to euro": a route moves as a whole.
+    let route = |i: usize, j: usize| {
+        let leads = |text: &Meaning, at: usize| {
+            text.terms.get(at + 1).is_some_and(|next| next.direct && next.tie == Tie::To)
+        };
+        leads(a, i) && leads(b, j) || i > 0 && j > 0 && leads(a, i - 1) && leads(b, j - 1)
+    };
+    let route = route(i1, j1) != route(i2, j2) && swap.names();
+    // "filing taxes", "tax filing".
+    let next = i2 == i1 + 1 && j1 == j2 + 1 && together(&a.terms, i1..i2) && together(&b.terms, j2..j1);
+    let object = next && (x1.gerund && y1.gerund || x2.gerund && y2.gerund);
     let topic = heads(b, j2) && loose(x2) || heads(a, i1) && loose(y1);
-    existence || topic || listed || moved || asked || compound || nominal || voice || predicate
+    existence
+        || topic
+        || route
+        || object
+        || listed
+        || moved
+        || asked
+        || compound
+        || nominal
+        || voice
+        || predicate
 }
 
 /// Whether a bare phrase begins with the term as its topic.
