@@ -1,7 +1,7 @@
 //! Holds two texts against each other: pairs their words, and names the first thing that keeps them apart.
 
 use super::Difference;
-use super::implied::{implied, listing, meaning, say};
+use super::implied::{convert, implied, listing, meaning, say};
 use super::meaning::{Meaning, Modality, Question, Tense, Term, Tie};
 use super::order;
 use super::stem::{agent, related};
@@ -19,6 +19,7 @@ pub(super) fn compare(a: &Meaning, b: &Meaning) -> Option<Difference> {
     for text in [&mut a, &mut b] {
         say(text);
         meaning(text);
+        convert(text);
     }
     listing(&mut a, &mut b);
     implied(&mut a, &b);
@@ -38,7 +39,7 @@ pub(super) fn compare(a: &Meaning, b: &Meaning) -> Option<Difference> {
         (time(&a, &b, &pairs), Difference::Time),
         (modality(&a, &b), Difference::Modality),
         (having(&a, &b), Difference::RoleSwap),
-        (person(&a, &b) || owner(&a, &b, &pairs), Difference::Person),
+        (person(&a, &b, &pairs) || owner(&a, &b, &pairs), Difference::Person),
         (order::revoiced(&a, &b, &pairs), Difference::RoleSwap),
         (order::listed(&a, &b, &pairs), Difference::Direction),
         (stranded(&a, &b) || order::redirected(&a, &b, &pairs), Difference::Direction),
@@ -281,6 +282,8 @@ fn homographs(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
 fn stranded(a: &Meaning, b: &Meaning) -> bool {
     let alone = |text: &Meaning, other: &Meaning| match (&text.dangling, &text.fronted) {
         // "Is Egypt safe to travel to", "is it safe to travel to Egypt".
+        // "What year was it built in", "when was it built".
+        (Some(word), _) if text.question == Question::When => matches!(word.as_str(), "in" | "at" | "on"),
         (Some(_), _) => other.dummy,
         // "In what year did", "what year did"; "by whom was it", "who did".
         (None, Some(word)) => matches!(word.as_str(), "in" | "at" | "on" | "by"),
@@ -406,7 +409,11 @@ fn modality(a: &Meaning, b: &Meaning) -> bool {
     if possible(a, b) || possible(b, a) {
         return false;
     }
-    let amount = |text: &Meaning| text.question == Question::HowMuch;
+    let amount = |text: &Meaning| {
+        let measured = |term: &Term| matches!(term.text.as_str(), "frequency" | "duration" | "number");
+        text.question == Question::HowMuch
+            || text.question == Question::What && text.terms.first().is_some_and(measured)
+    };
     match (a.modality, b.modality) {
         (x, y) if x == y => false,
         // "How much should I drink", "how much do I need to drink".
@@ -425,7 +432,7 @@ fn owner(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
     pairs.iter().filter_map(owners).any(|(x, y)| x != y)
 }
 
-fn person(a: &Meaning, b: &Meaning) -> bool {
+fn person(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
     let set = |persons: &[Person]| {
         let mut persons = persons.to_vec();
         persons.sort_unstable();
@@ -471,8 +478,12 @@ fn person(a: &Meaning, b: &Meaning) -> bool {
     };
     let asked =
         a.question == Question::YesNo && b.question == Question::YesNo && (asker(a, b) || asker(b, a));
+    // "My flight was cancelled", "I cancelled my flight": what I did did not happen to me.
+    let voices = pairs.iter().any(|&(i, j)| a.terms[i].passive != b.terms[j].passive);
+    let done = a.remedy && b.remedy && voices && a.subjects.len() != b.subjects.len();
     mine || subjects
         || asked
+        || done
         || third(&a.subjects) != third(&b.subjects)
         || objects(a) != objects(b)
         || apart(set(&a.owners), set(&b.owners))

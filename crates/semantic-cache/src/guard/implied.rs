@@ -2,6 +2,7 @@
 
 use super::meaning::{Meaning, Question, Tie};
 use super::token::Kind;
+use super::words::is_unit;
 
 /// Nouns that only say what sort of thing the name behind them is.
 const SORTS: &str = "movie film book novel song album band series show play opera painting poem city town country \
@@ -36,6 +37,36 @@ pub(super) fn say(text: &mut Meaning) {
     }
     text.question = Question::Request;
     text.subjects.clear();
+}
+
+/// "How many meters are in 3 miles", "what is 3 miles in meters" and "convert 3 miles to meters" ask for the same.
+pub(super) fn convert(text: &mut Meaning) {
+    let unit =
+        |place: usize| text.terms.get(place).is_some_and(|term| term.firm.is_none() && is_unit(&term.class));
+    let number = |place: usize| text.terms.get(place).is_some_and(|term| term.kind == Kind::Number);
+    let opens = |word: &str| text.terms.first().is_some_and(|term| term.text == word && !term.negated);
+    let four = text.terms.len() == 4;
+    let ties = text
+        .terms
+        .last()
+        .is_some_and(|last| last.direct && (last.tie == Tie::To || last.tie == Tie::Loose("in".to_owned())));
+    let asks =
+        matches!(text.question, Question::What | Question::HowMuch | Question::Bare | Question::Request);
+    if asks && opens("number") && four && unit(1) && number(2) && unit(3) {
+        text.terms.remove(0);
+        text.terms.rotate_left(1);
+    } else if asks && opens("convert") && four && number(1) && unit(2) && unit(3) && ties {
+        text.terms.remove(0);
+    } else if !(asks && text.terms.len() == 3 && number(0) && unit(1) && unit(2) && ties) {
+        return;
+    }
+    for (place, term) in text.terms.iter_mut().enumerate() {
+        term.tie = if place == 2 { Tie::To } else { Tie::Bare };
+        term.direct = place != 1;
+        term.phrase = place / 2;
+        term.asked = false;
+    }
+    text.question = Question::Request;
 }
 
 /// "What does a warranty cover mean" asks for "the meaning of a warranty cover".
@@ -103,8 +134,11 @@ pub(super) fn implied(text: &mut Meaning, other: &Meaning) {
         place == 0
             && text.question == Question::What
             && other.question == Question::What
-            && matches!(term.text.as_str(), "height" | "duration" | "size")
-            && text.terms.iter().skip(1).any(|term| has(MEASURES, &term.text))
+            && text.terms.iter().skip(1).any(|measure| match term.text.as_str() {
+                "duration" => matches!(measure.text.as_str(), "period" | "duration"),
+                "height" | "size" => has(MEASURES, &measure.text),
+                _ => false,
+            })
     };
     // "Foods that contain iron" have it.
     let contains = |place: usize| {

@@ -339,6 +339,8 @@ fn openings_that_ask_the_same_are_equal() {
         ("Would you mind explaining how tides work?", "How do tides work?"),
         ("The printer will not start", "The printer won't start"),
         ("How much salt should I eat a day?", "How much salt do I need to eat daily?"),
+        ("How often should I prune a fig?", "How often do I need to prune a fig?"),
+        ("What year was the bridge built in?", "When was the bridge built?"),
     ]);
     for (a, b) in [
         ("When is the best time to sow peas?", "When can I sow peas?"),
@@ -346,6 +348,22 @@ fn openings_that_ask_the_same_are_equal() {
         ("How much should I pay?", "How much can I pay?"),
     ] {
         assert!(differs(a, b).is_some(), "{a} | {b}");
+    }
+}
+
+#[test]
+fn conversions_may_be_asked_for_from_either_side() {
+    same(&[
+        ("How many grams are in 3 ounces?", "Convert 3 ounces to grams"),
+        ("What is 3 ounces in grams?", "3 ounces to grams"),
+    ]);
+    for (a, b) in [
+        ("How many grams are in 3 ounces?", "How many ounces are in 3 grams?"),
+        ("Convert 3 ounces to grams", "Convert 3 grams to ounces"),
+        ("How many grams are in 3 ounces?", "Convert 3 grams to ounces"),
+    ] {
+        assert!(differs(a, b).is_some(), "{a} | {b}");
+        assert!(differs(b, a).is_some(), "{b} | {a}");
     }
 }
 
@@ -360,6 +378,7 @@ fn who_asks_is_a_part_to_play() {
     for (a, b) in [
         ("Am I liable for my son's fine?", "Is my son liable for my fine?"),
         ("Should my wife sign for me?", "Should I sign for my wife?"),
+        ("My visa was revoked, what should I do?", "I revoked my visa, what should I do?"),
     ] {
         assert!(differs(a, b).is_some(), "{a} | {b}");
         assert!(differs(b, a).is_some(), "{b} | {a}");
@@ -454,7 +473,12 @@ fn stems_join_forms_of_a_word_and_no_others() {
 /// Without vectors, so whatever their threshold: the guard alone must hold back every hard negative there is.
 #[test]
 fn no_hard_negative_of_the_pairs_passes_and_most_paraphrases_do() {
-    for file in [include_str!("../../pairs/dev.tsv"), include_str!("../../pairs/test.tsv")] {
+    // The third file has paraphrases in quite other words, which no rule is to reach.
+    for (file, percent) in [
+        (include_str!("../../pairs/dev.tsv"), 70),
+        (include_str!("../../pairs/test.tsv"), 65),
+        (include_str!("../../pairs/third.tsv"), 25),
+    ] {
         let pairs = parse(file).unwrap();
         let passes = |label| {
             pairs.iter().filter(move |pair| pair.label == label && differs(&pair.a, &pair.b).is_none())
@@ -462,7 +486,7 @@ fn no_hard_negative_of_the_pairs_passes_and_most_paraphrases_do() {
         let leaks: Vec<_> = passes(Label::HardNegative).chain(passes(Label::Unrelated)).collect();
         assert!(leaks.is_empty(), "{leaks:?}");
         let paraphrases = pairs.iter().filter(|pair| pair.label == Label::Paraphrase).count();
-        assert!(passes(Label::Paraphrase).count() * 100 >= paraphrases * 60);
+        assert!(passes(Label::Paraphrase).count() * 100 >= paraphrases * percent);
     }
 }
 
