@@ -1,7 +1,7 @@
 //! Holds two texts against each other: pairs their words, and names the first thing that keeps them apart.
 
 use super::Difference;
-use super::implied::{convert, implied, listing, meaning, say};
+use super::implied::{convert, implied, lacking, listing, meaning, say};
 use super::meaning::{Meaning, Modality, Question, Tense, Term, Tie};
 use super::order;
 use super::stem::{agent, related};
@@ -24,6 +24,8 @@ pub(super) fn compare(a: &Meaning, b: &Meaning) -> Option<Difference> {
     listing(&mut a, &mut b);
     implied(&mut a, &b);
     implied(&mut b, &a);
+    lacking(&mut a, &b);
+    lacking(&mut b, &a);
     let who = a.question == Question::Who && b.question == Question::Who;
     let pairs = pair(&a.terms, &b.terms, who);
     let (left, right) =

@@ -1,6 +1,7 @@
 //! What a text may leave unsaid, because its other words or its kind of question say it already.
 
 use super::meaning::{Meaning, Question, Tie};
+use super::stem::stem;
 use super::token::Kind;
 use super::words::is_unit;
 
@@ -153,5 +154,19 @@ pub(super) fn implied(text: &mut Meaning, other: &Meaning) {
     let places: Vec<usize> = (0..text.terms.len()).filter(|place| unsaid(*place)).collect();
     for place in places.into_iter().rev() {
         text.terms.remove(place);
+    }
+}
+
+/// "An eggless cake" is one "without eggs".
+pub(super) fn lacking(text: &mut Meaning, other: &Meaning) {
+    for term in text.terms.iter_mut().filter(|term| !term.negated && term.kind == Kind::Word && !term.name) {
+        let Some(base) = term.text.strip_suffix("less").filter(|base| base.len() > 2) else { continue };
+        let base = stem(base).0;
+        if let Some(there) = other.terms.iter().find(|there| there.negated && there.stem == base) {
+            there.text.clone_into(&mut term.text);
+            there.class.clone_into(&mut term.class);
+            term.stem = base;
+            term.negated = true;
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::meaning::{Meaning, Question, Tense, Term, Tie};
 use super::stem::related;
+use super::token::Kind;
 use super::words::is_adjective;
 
 /// Terms of one text, by index, and what they are called in the other.
@@ -232,7 +233,15 @@ fn explained(swap: &Swap<'_>, shifts: &[(usize, usize)]) -> bool {
     let listed = x1.list.is_some() && x1.list == x2.list && y1.list.is_some() && y1.list == y2.list;
     // "in Paris today", "today in Paris": a phrase with its preposition moves as a whole.
     // Two phrases with the same preposition may have changed parts instead.
-    let moved = (adjunct(x1, y1) || adjunct(x2, y2)) && (x1.tie != x2.tie || y1.tie != y2.tie);
+    // In a comparison it would belong to the other thing: "is tea with milk better than coffee".
+    // "More than" is read as "over", which compares unless a number follows.
+    let amount = |at: usize| a.terms.get(at + 1).is_some_and(|next| next.kind == Kind::Number);
+    let compares = a.terms.iter().enumerate().any(|(at, term)| match term.firm {
+        Some("than") => true,
+        Some("over" | "under") => !amount(at),
+        _ => false,
+    });
+    let moved = !compares && (adjunct(x1, y1) || adjunct(x2, y2)) && (x1.tie != x2.tie || y1.tie != y2.tie);
     // "what temperature do I", "at what temperature do I".
     let asked = x1.asked && y1.asked || x2.asked && y2.asked;
     // "the cache in my browser", "my browser cache".
@@ -290,9 +299,10 @@ fn adjunct(x: &Term, y: &Term) -> bool {
     x.tie == y.tie && !matches!(x.tie, Tie::Bare)
 }
 
-/// Whether `late` is tied to what is before it by a loose preposition: `plot of Hamlet`.
+/// Whether `late` is tied to what is before it by a loose preposition: `plot of Hamlet`, `bread without salt`.
 fn genitive(terms: &[Term], early: usize, late: usize) -> bool {
-    early < late && terms[early].phrase != terms[late].phrase && matches!(terms[late].tie, Tie::Loose(_))
+    let tied = matches!(terms[late].tie, Tie::Loose(_)) || terms[late].negated;
+    early < late && terms[early].phrase != terms[late].phrase && tied
 }
 
 /// Whether all terms from one to the other follow each other without a function word.

@@ -243,6 +243,16 @@ fn who_does_what_to_whom_must_be_equal() {
         ],
     );
     assert!(differs("Who employs Anna?", "Who is employed by Anna?").is_some());
+    for with in ["with", "without"] {
+        let (a, b) = (
+            format!("Is rice {with} oil better than pasta?"),
+            format!("Is rice better than pasta {with} oil?"),
+        );
+        assert!(differs(&a, &b).is_some(), "{a} | {b}");
+    }
+    assert!(
+        differs("Do cats from Rome eat more than dogs?", "Do cats eat more than dogs from Rome?").is_some()
+    );
     assert!(differs("Is Asia larger than Africa?", "Is Africa larger than Asia?").is_some());
     same(&[
         ("How is the weather in Paris today?", "How is the weather today in Paris?"),
@@ -361,6 +371,19 @@ fn conversions_may_be_asked_for_from_either_side() {
         ("How many grams are in 3 ounces?", "How many ounces are in 3 grams?"),
         ("Convert 3 ounces to grams", "Convert 3 grams to ounces"),
         ("How many grams are in 3 ounces?", "Convert 3 grams to ounces"),
+    ] {
+        assert!(differs(a, b).is_some(), "{a} | {b}");
+        assert!(differs(b, a).is_some(), "{b} | {a}");
+    }
+}
+
+#[test]
+fn what_is_lacking_may_be_said_by_the_word_itself() {
+    same(&[("Give me a recipe for lentil soup without salt", "Give me a saltless lentil soup recipe")]);
+    for (a, b) in [
+        ("A saltless soup recipe", "A soup recipe with salt"),
+        ("A saltless soup with bread", "A breadless soup with salt"),
+        ("A saltless soup", "A soup without saltless bread"),
     ] {
         assert!(differs(a, b).is_some(), "{a} | {b}");
         assert!(differs(b, a).is_some(), "{b} | {a}");
