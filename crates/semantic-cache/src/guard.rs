@@ -6,7 +6,9 @@
 //! above all a word that only one text has, is a difference. The rules are for English; other languages must be equal
 //! but for case, spaces and the last punctuation.
 
+mod arrange;
 mod compare;
+mod implied;
 mod meaning;
 mod order;
 mod read;
@@ -100,7 +102,7 @@ pub fn differs(asked: &str, stored: &str) -> Option<Difference> {
     if a.len().max(b.len()) > LONGEST {
         return (!same_letters()).then_some(Difference::Wording);
     }
-    let (a_read, b_read) = (read::read(a), read::read(b));
+    let (a_read, b_read) = (read::read(a, b), read::read(b, a));
     if !(a_read.english && b_read.english) {
         return (!same_letters()).then_some(Difference::Wording);
     }

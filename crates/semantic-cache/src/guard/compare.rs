@@ -1,11 +1,12 @@
 //! Holds two texts against each other: pairs their words, and names the first thing that keeps them apart.
 
 use super::Difference;
+use super::implied::{convert, implied, lacking, listing, meaning, say};
 use super::meaning::{Meaning, Modality, Question, Tense, Term, Tie};
 use super::order;
 use super::stem::{agent, related};
 use super::token::Kind;
-use super::words::{self, Person};
+use super::words::{self, Person, is_adjective};
 
 /// The first difference between two texts, the plainest kind first.
 pub(super) fn compare(a: &Meaning, b: &Meaning) -> Option<Difference> {
@@ -15,6 +16,16 @@ pub(super) fn compare(a: &Meaning, b: &Meaning) -> Option<Difference> {
     contrast(&mut a, &mut b);
     unspoken(&mut a, &b);
     unspoken(&mut b, &a);
+    for text in [&mut a, &mut b] {
+        say(text);
+        meaning(text);
+        convert(text);
+    }
+    listing(&mut a, &mut b);
+    implied(&mut a, &b);
+    implied(&mut b, &a);
+    lacking(&mut a, &b);
+    lacking(&mut b, &a);
     let who = a.question == Question::Who && b.question == Question::Who;
     let pairs = pair(&a.terms, &b.terms, who);
     let (left, right) =
@@ -30,7 +41,7 @@ pub(super) fn compare(a: &Meaning, b: &Meaning) -> Option<Difference> {
         (time(&a, &b, &pairs), Difference::Time),
         (modality(&a, &b), Difference::Modality),
         (having(&a, &b), Difference::RoleSwap),
-        (person(&a, &b) || owner(&a, &b, &pairs), Difference::Person),
+        (person(&a, &b, &pairs) || owner(&a, &b, &pairs), Difference::Person),
         (order::revoiced(&a, &b, &pairs), Difference::RoleSwap),
         (order::listed(&a, &b, &pairs), Difference::Direction),
         (stranded(&a, &b) || order::redirected(&a, &b, &pairs), Difference::Direction),
@@ -132,7 +143,8 @@ fn define(text: &mut Meaning, other: &Meaning) {
         return;
     }
     if text.question == Question::What {
-        text.terms.pop_if(|last| last.text == "mean" && last.tie == Tie::Bare && !last.negated);
+        text.terms
+            .pop_if(|last| last.text == "mean" && !(last.direct && last.tie != Tie::Bare) && !last.negated);
     } else if matches!(text.question, Question::Bare | Question::Request)
         && text.terms.first().is_some_and(|first| first.text == "define")
     {
@@ -261,7 +273,10 @@ fn numbers(text: &Meaning) -> Vec<&str> {
 /// "Polish" is no "polish": a name in one text only, of a word that is also none.
 fn homographs(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
     pairs.iter().any(|&(i, j)| {
-        a.cased && b.cased && a.terms[i].name != b.terms[j].name && words::is_homograph(&a.terms[i].text)
+        let (x, y) = (&a.terms[i], &b.terms[j]);
+        // At the start of a sentence a capital says nothing.
+        let apart = x.name && !y.capital || y.name && !x.capital;
+        a.cased && b.cased && apart && words::is_homograph(&x.text)
     })
 }
 
@@ -269,6 +284,8 @@ fn homographs(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
 fn stranded(a: &Meaning, b: &Meaning) -> bool {
     let alone = |text: &Meaning, other: &Meaning| match (&text.dangling, &text.fronted) {
         // "Is Egypt safe to travel to", "is it safe to travel to Egypt".
+        // "What year was it built in", "when was it built".
+        (Some(word), _) if text.question == Question::When => matches!(word.as_str(), "in" | "at" | "on"),
         (Some(_), _) => other.dummy,
         // "In what year did", "what year did"; "by whom was it", "who did".
         (None, Some(word)) => matches!(word.as_str(), "in" | "at" | "on" | "by"),
@@ -361,6 +378,11 @@ fn time(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
                 && text.terms.first().is_some_and(|term| term.class == words::class("duration"))
     };
     let to_come = measured(a) && measured(b) && a.tense != Some(Tense::Past) && b.tense != Some(Tense::Past);
+    // "What should I do if I lose it", "I lost it, what should I do".
+    let remedy = a.remedy && b.remedy;
+    if remedy {
+        return false;
+    }
     let tenses = !to_come && a.tense.zip(b.tense).is_some_and(|(x, y)| x != y);
     // A past form against a present one, with no auxiliary that would make up for it.
     let bare_past = |x: &Term, y: &Term, other: &Meaning| {
@@ -379,8 +401,27 @@ fn modality(a: &Meaning, b: &Meaning) -> bool {
         return false;
     }
     let open = |text: &Meaning| !matches!(text.question, Question::YesNo | Question::Bare);
+    // "Is it legal to own one", "can you legally own one".
+    let possible = |x: &Meaning, y: &Meaning| {
+        let about = |term: &Term| {
+            is_adjective(&term.text) && y.terms.iter().any(|there| there.text == format!("{}ly", term.text))
+        };
+        x.dummy && x.modality.is_none() && y.modality == Some(May) && x.terms.first().is_some_and(about)
+    };
+    if possible(a, b) || possible(b, a) {
+        return false;
+    }
+    let amount = |text: &Meaning| {
+        let measured = |term: &Term| matches!(term.text.as_str(), "frequency" | "duration" | "number");
+        text.question == Question::HowMuch
+            || text.question == Question::What && text.terms.first().is_some_and(measured)
+    };
     match (a.modality, b.modality) {
         (x, y) if x == y => false,
+        // "How much should I drink", "how much do I need to drink".
+        (Some(Should), Some(Modality::Must)) | (Some(Modality::Must), Some(Should)) => {
+            !(amount(a) && amount(b))
+        }
         // Outside yes-or-no questions, what one can or should do is what one does.
         (None, Some(May | Should | Would)) | (Some(May | Should | Would), None) => !(open(a) || open(b)),
         _ => true,
@@ -393,7 +434,7 @@ fn owner(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
     pairs.iter().filter_map(owners).any(|(x, y)| x != y)
 }
 
-fn person(a: &Meaning, b: &Meaning) -> bool {
+fn person(a: &Meaning, b: &Meaning, pairs: &[(usize, usize)]) -> bool {
     let set = |persons: &[Person]| {
         let mut persons = persons.to_vec();
         persons.sort_unstable();
@@ -416,10 +457,10 @@ fn person(a: &Meaning, b: &Meaning) -> bool {
     let general = |persons: &[Person]| {
         persons.iter().all(|person| matches!(person, Person::Me | Person::We | Person::You))
     };
-    // "My balance", "your name" ask for something of one's own, where "the balance" does not.
+    // "My balance" asks for something of one's own, where "the balance" does not; "your prices" are the prices.
     let personal = |text: &Meaning| {
         use Question::{HowMuch, What, When, Where, Who};
-        let own = text.owners.iter().any(|person| matches!(person, Person::Me | Person::You));
+        let own = text.owners.contains(&Person::Me);
         matches!(text.question, What | When | Where | Who | HowMuch) && own
     };
     let mine = personal(a) != personal(b) && a.question == b.question;
@@ -429,7 +470,22 @@ fn person(a: &Meaning, b: &Meaning) -> bool {
     };
     let (x, y) = (set(&a.subjects), set(&b.subjects));
     let subjects = apart(x.clone(), y.clone()) && !(how_to && general(&x) && general(&y));
+    // "Am I liable for his debt", "is he liable for my debt": who asks is the subject of one text only.
+    let owned = |text: &Meaning| text.terms.first().is_some_and(|term| term.owner == Some(Person::Me));
+    let asker = |x: &Meaning, y: &Meaning| {
+        x.subjects.contains(&Person::Me)
+            && y.subjects.is_empty()
+            && (y.owners.len() > x.owners.len() || owned(y) && !owned(x))
+            && !y.terms.iter().any(|term| term.passive)
+    };
+    let asked =
+        a.question == Question::YesNo && b.question == Question::YesNo && (asker(a, b) || asker(b, a));
+    // "My flight was cancelled", "I cancelled my flight": what I did did not happen to me.
+    let voices = pairs.iter().any(|&(i, j)| a.terms[i].passive != b.terms[j].passive);
+    let done = a.remedy && b.remedy && voices && a.subjects.len() != b.subjects.len();
     mine || subjects
+        || asked
+        || done
         || third(&a.subjects) != third(&b.subjects)
         || objects(a) != objects(b)
         || apart(set(&a.owners), set(&b.owners))

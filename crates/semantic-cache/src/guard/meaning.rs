@@ -64,6 +64,8 @@ pub(super) struct Term {
     pub firm: Option<&'static str>,
     /// Capitalised inside a sentence.
     pub name: bool,
+    /// Capitalised, wherever it stands.
+    pub capital: bool,
     /// A past form or participle.
     pub past: bool,
     /// A participle behind a form of `be`.
@@ -112,5 +114,9 @@ pub(super) struct Meaning {
     pub has: bool,
     /// `it` opens the question: `is it safe to`.
     pub dummy: bool,
+    /// `what should I do if`.
+    pub remedy: bool,
+    /// `some`.
+    pub some: bool,
     pub english: bool,
 }

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::meaning::{Meaning, Question, Term, Tie};
+use super::meaning::{Meaning, Question, Tense, Term, Tie};
 use super::stem::related;
+use super::token::Kind;
 use super::words::is_adjective;
 
 /// Terms of one text, by index, and what they are called in the other.
@@ -18,10 +19,20 @@ pub(super) fn redirected(a: &Meaning, b: &Meaning, pairs: &Pairs) -> bool {
         let next_is_to =
             |text: &Meaning, at: usize| text.terms.get(at + 1).is_some_and(|term| term.tie == Tie::To);
         let to = next_is_to(a, i) && next_is_to(b, j) && (x.tie == Tie::Bare || y.tie == Tie::Bare);
-        firm && (x.direct || y.direct) && !agree(x, y) && !to
+        firm && (x.direct || y.direct) && !agree(x, y) && !to && !governed(a, b, pairs, (i, j))
     }) || crossed(a, b, pairs)
         || promoted(a, b, pairs)
         || objects(a, b)
+}
+
+/// "Bad for dogs", "harmful to dogs": each of two synonyms has its own preposition.
+fn governed(a: &Meaning, b: &Meaning, pairs: &Pairs, (i, j): (usize, usize)) -> bool {
+    let own = |tie: &Tie| matches!(tie, Tie::Loose(word) if word == "for") || *tie == Tie::To;
+    let before = i.checked_sub(1).zip(j.checked_sub(1)).filter(|before| pairs.contains(before));
+    let synonyms = |(i, j): (usize, usize)| {
+        is_adjective(&a.terms[i].text) && is_adjective(&b.terms[j].text) && a.terms[i].stem != b.terms[j].stem
+    };
+    own(&a.terms[i].tie) && own(&b.terms[j].tie) && before.is_some_and(synonyms)
 }
 
 /// "How do I clean silver" is not "how do I clean with silver".
@@ -204,6 +215,15 @@ struct Swap<'a> {
     j2: usize,
 }
 
+impl Swap<'_> {
+    /// Whether both texts only name things and ask for no act: in "does Rome send grain to Egypt" somebody acts.
+    fn names(&self) -> bool {
+        let asks =
+            |text: &Meaning| matches!(text.question, Question::What | Question::Bare | Question::HowMuch);
+        asks(self.a) && asks(self.b) && self.a.tense != Some(Tense::Past) && self.b.tense != Some(Tense::Past)
+    }
+}
+
 /// Why two terms may have changed places: each line is one rule of English.
 fn explained(swap: &Swap<'_>, shifts: &[(usize, usize)]) -> bool {
     let &Swap { a, b, i1, i2, j1, j2 } = swap;
@@ -213,7 +233,15 @@ fn explained(swap: &Swap<'_>, shifts: &[(usize, usize)]) -> bool {
     let listed = x1.list.is_some() && x1.list == x2.list && y1.list.is_some() && y1.list == y2.list;
     // "in Paris today", "today in Paris": a phrase with its preposition moves as a whole.
     // Two phrases with the same preposition may have changed parts instead.
-    let moved = (adjunct(x1, y1) || adjunct(x2, y2)) && (x1.tie != x2.tie || y1.tie != y2.tie);
+    // In a comparison it would belong to the other thing: "is tea with milk better than coffee".
+    // "More than" is read as "over", which compares unless a number follows.
+    let amount = |at: usize| a.terms.get(at + 1).is_some_and(|next| next.kind == Kind::Number);
+    let compares = a.terms.iter().enumerate().any(|(at, term)| match term.firm {
+        Some("than") => true,
+        Some("over" | "under") => !amount(at),
+        _ => false,
+    });
+    let moved = !compares && (adjunct(x1, y1) || adjunct(x2, y2)) && (x1.tie != x2.tie || y1.tie != y2.tie);
     // "what temperature do I", "at what temperature do I".
     let asked = x1.asked && y1.asked || x2.asked && y2.asked;
     // "the cache in my browser", "my browser cache".
@@ -236,8 +264,29 @@ fn explained(swap: &Swap<'_>, shifts: &[(usize, usize)]) -> bool {
     let loose = |term: &Term| matches!(term.tie, Tie::Loose(_));
     let existence = a.has && b.exists && loose(y1) || b.has && a.exists && loose(x2);
     // "Java: remove spaces from a string", "remove spaces from a string in Java": the topic may come first.
+    // "the dollar to euro rate", "the rate from dollar to euro": a route moves as a whole.
+    let route = |i: usize, j: usize| {
+        let leads = |text: &Meaning, at: usize| {
+            text.terms.get(at + 1).is_some_and(|next| next.direct && next.tie == Tie::To)
+        };
+        leads(a, i) && leads(b, j) || i > 0 && j > 0 && leads(a, i - 1) && leads(b, j - 1)
+    };
+    let route = route(i1, j1) != route(i2, j2) && swap.names();
+    // "filing taxes", "tax filing".
+    let next = i2 == i1 + 1 && j1 == j2 + 1 && together(&a.terms, i1..i2) && together(&b.terms, j2..j1);
+    let object = next && (x1.gerund && y1.gerund || x2.gerund && y2.gerund);
     let topic = heads(b, j2) && loose(x2) || heads(a, i1) && loose(y1);
-    existence || topic || listed || moved || asked || compound || nominal || voice || predicate
+    existence
+        || topic
+        || route
+        || object
+        || listed
+        || moved
+        || asked
+        || compound
+        || nominal
+        || voice
+        || predicate
 }
 
 /// Whether a bare phrase begins with the term as its topic.
@@ -250,9 +299,10 @@ fn adjunct(x: &Term, y: &Term) -> bool {
     x.tie == y.tie && !matches!(x.tie, Tie::Bare)
 }
 
-/// Whether `late` is tied to what is before it by a loose preposition: `plot of Hamlet`.
+/// Whether `late` is tied to what is before it by a loose preposition: `plot of Hamlet`, `bread without salt`.
 fn genitive(terms: &[Term], early: usize, late: usize) -> bool {
-    early < late && terms[early].phrase != terms[late].phrase && matches!(terms[late].tie, Tie::Loose(_))
+    let tied = matches!(terms[late].tie, Tie::Loose(_)) || terms[late].negated;
+    early < late && terms[early].phrase != terms[late].phrase && tied
 }
 
 /// Whether all terms from one to the other follow each other without a function word.

@@ -1,14 +1,15 @@
 //! Reads a text from left to right: its opening tells the kind of question, function words tell how content words are
 //! tied together.
 
+use super::arrange::{arrange, is_remedy, unquote};
 use super::meaning::{Meaning, Modality, Question, Tense, Term, Tie};
 use super::stem::stem;
 use super::token::{Kind, Token, tokens};
 use super::words::{self, Part, Person};
 
-/// Reads a text.
-pub(super) fn read(text: &str) -> Meaning {
-    let tokens = phrases(tokens(text));
+/// Reads a text; `other` tells which of its quotes say no more than the words in them.
+pub(super) fn read(text: &str, other: &str) -> Meaning {
+    let tokens = arrange(phrases(unquote(tokens(text), &tokens(other))));
     let english = english(text, &tokens);
     let mut reader = Reader::new(&tokens);
     let rest = reader.frames(&tokens);
@@ -23,7 +24,7 @@ fn phrases(tokens: Vec<Token>) -> Vec<Token> {
     let mut out = Vec::with_capacity(tokens.len());
     let mut rest = tokens.as_slice();
     while let Some(token) = rest.first() {
-        match words::phrase(rest) {
+        match words::phrase(rest, out.is_empty()) {
             Some((with, taken)) => {
                 let closes = rest[taken - 1].closes;
                 let begin = out.len();
@@ -233,7 +234,9 @@ impl Reader {
             && next.is_none_or(|next| words::part(&next.text).is_some_and(|part| part != Part::Filler));
         // "At 9 am" is no "I am".
         let hour = token.text == "am" && self.terms.last().is_some_and(|last| last.kind == Kind::Number);
-        if token.kind != Kind::Word || self.is_named(token) || lone || hour {
+        if let Some(value) = words::roman(&token.raw).filter(|_| token.kind == Kind::Word) {
+            self.content(&Token { text: value.to_string(), kind: Kind::Number, ..token.clone() });
+        } else if token.kind != Kind::Word || self.is_named(token) || lone || hour {
             self.content(token);
         } else if matches!(token.text.as_str(), "keep" | "keeps")
             && next.is_some_and(|next| next.text.ends_with("ing"))
@@ -327,7 +330,10 @@ impl Reader {
             Part::And => self.joins = true,
             Part::Firm(class) => {
                 self.term(token, Some(class));
-                self.tie = Tie::Firm(class);
+                // As with `and`, what governs the first alternative governs the second.
+                self.joins = class == "or";
+                self.direct = !self.joins;
+                self.tie = if self.joins { tie } else { Tie::Firm(class) };
             }
             part => self.auxiliary(part, &token.text),
         }
@@ -407,6 +413,7 @@ impl Reader {
             kind: token.kind,
             firm,
             name,
+            capital: token.raw.starts_with(char::is_uppercase),
             past,
             passive,
             negated: content && std::mem::take(&mut self.negate),
@@ -492,6 +499,8 @@ impl Reader {
             exists: self.exists,
             has: self.has,
             dummy: self.dummy,
+            remedy: is_remedy(tokens),
+            some: tokens.iter().any(|token| token.text == "some"),
             english,
         }
     }

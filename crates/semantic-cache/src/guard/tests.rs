@@ -243,6 +243,16 @@ fn who_does_what_to_whom_must_be_equal() {
         ],
     );
     assert!(differs("Who employs Anna?", "Who is employed by Anna?").is_some());
+    for with in ["with", "without"] {
+        let (a, b) = (
+            format!("Is rice {with} oil better than pasta?"),
+            format!("Is rice better than pasta {with} oil?"),
+        );
+        assert!(differs(&a, &b).is_some(), "{a} | {b}");
+    }
+    assert!(
+        differs("Do cats from Rome eat more than dogs?", "Do cats eat more than dogs from Rome?").is_some()
+    );
     assert!(differs("Is Asia larger than Africa?", "Is Africa larger than Asia?").is_some());
     same(&[
         ("How is the weather in Paris today?", "How is the weather today in Paris?"),
@@ -253,6 +263,150 @@ fn who_does_what_to_whom_must_be_equal() {
         ("Compare tea and coffee", "Compare coffee and tea"),
         ("Does the gym have a sauna?", "Is there a sauna in the gym?"),
     ]);
+}
+
+#[test]
+fn the_question_may_stand_behind_what_it_is_about() {
+    same(&[
+        ("In Kotlin, how do I read a file?", "How do I read a file in Kotlin?"),
+        ("After a root canal, when can I eat?", "When can I eat after a root canal?"),
+        ("The bridge was designed by whom?", "Who designed the bridge?"),
+        ("My bike was stolen, what should I do?", "What do I do if my bike is stolen?"),
+        ("Renting a van - what do I need?", "What do I need, renting a van?"),
+    ]);
+    for (a, b) in [
+        ("In Kotlin, how do I call Java?", "In Java, how do I call Kotlin?"),
+        ("After lunch, can I take a nap?", "After a nap, can I take lunch?"),
+        ("If it rains, is the match played?", "If the match is played, does it rain?"),
+        ("Who was painted by Vermeer?", "Vermeer was painted by whom?"),
+    ] {
+        assert!(differs(a, b).is_some(), "{a} | {b}");
+        assert!(differs(b, a).is_some(), "{b} | {a}");
+    }
+}
+
+#[test]
+fn the_order_of_alternatives_says_nothing() {
+    same(&[("Should I lease or buy a van?", "Should I buy or lease a van?")]);
+    assert!(differs("Gold rings or silver chains?", "Silver rings or gold chains?").is_some());
+    assert!(differs("Is it lawful or not?", "Is it lawful?").is_some());
+}
+
+#[test]
+fn quotes_say_nothing_around_the_same_words() {
+    same(&[
+        ("What does \"escrow\" mean in banking?", "In banking, what is the meaning of escrow?"),
+        ("How do I say 'good luck' in Polish?", "Translate good luck into Polish"),
+    ]);
+    apart(Difference::Quoted, &[("Correct 'he go'", "Correct 'he goes'")]);
+    assert!(differs("Translate 'good luck' into Polish", "Translate bad luck into Polish").is_some());
+}
+
+#[test]
+fn what_goes_without_saying_may_be_left_out() {
+    same(&[
+        ("Who directed the film Alien?", "Who directed Alien?"),
+        ("What does the word ibid mean?", "What does ibid mean?"),
+        ("How high is the corporate tax rate?", "What is the corporate tax rate?"),
+        ("Why does the moon look red?", "Why is the moon red?"),
+        ("Which fruits contain iron?", "Which fruits have iron?"),
+        ("List all the moons of Saturn", "List the moons of Saturn"),
+        ("Can you legally keep a fox?", "Is it legal to keep a fox?"),
+    ]);
+    for (a, b) in [
+        ("Who made the film Emma?", "Who made the book Emma?"),
+        ("List all the moons of Saturn", "List some moons of Saturn"),
+        ("Why do stars look red?", "Why do stars turn red?"),
+        ("Can you keep a fox?", "Is it legal to keep a fox?"),
+    ] {
+        assert!(differs(a, b).is_some(), "{a} | {b}");
+        assert!(differs(b, a).is_some(), "{b} | {a}");
+    }
+}
+
+#[test]
+fn a_route_and_an_object_move_with_their_words() {
+    same(&[
+        ("What is the ounce to gram factor?", "What is the factor from ounces to grams?"),
+        ("Rules for importing cars", "Car importing rules"),
+        ("Is sugar bad for horses?", "Is sugar harmful to horses?"),
+    ]);
+    for (a, b) in [
+        ("What is the ounce to gram factor?", "What is the gram to ounce factor?"),
+        ("A man eating shark", "A shark eating man"),
+    ] {
+        assert!(differs(a, b).is_some(), "{a} | {b}");
+    }
+}
+
+#[test]
+fn openings_that_ask_the_same_are_equal() {
+    same(&[
+        ("When is the best time to sow peas?", "When should I sow peas?"),
+        ("What is the formula for kinetic energy?", "How do I calculate kinetic energy?"),
+        ("How many people live in Oslo?", "What is the population of Oslo?"),
+        ("Give me some tips for public speaking", "What are some tips for public speaking?"),
+        ("Would you mind explaining how tides work?", "How do tides work?"),
+        ("The printer will not start", "The printer won't start"),
+        ("How much salt should I eat a day?", "How much salt do I need to eat daily?"),
+        ("How often should I prune a fig?", "How often do I need to prune a fig?"),
+        ("What year was the bridge built in?", "When was the bridge built?"),
+    ]);
+    for (a, b) in [
+        ("When is the best time to sow peas?", "When can I sow peas?"),
+        ("What is the chemical formula of salt?", "How do I calculate salt?"),
+        ("How much should I pay?", "How much can I pay?"),
+    ] {
+        assert!(differs(a, b).is_some(), "{a} | {b}");
+    }
+}
+
+#[test]
+fn conversions_may_be_asked_for_from_either_side() {
+    same(&[
+        ("How many grams are in 3 ounces?", "Convert 3 ounces to grams"),
+        ("What is 3 ounces in grams?", "3 ounces to grams"),
+    ]);
+    for (a, b) in [
+        ("How many grams are in 3 ounces?", "How many ounces are in 3 grams?"),
+        ("Convert 3 ounces to grams", "Convert 3 grams to ounces"),
+        ("How many grams are in 3 ounces?", "Convert 3 grams to ounces"),
+    ] {
+        assert!(differs(a, b).is_some(), "{a} | {b}");
+        assert!(differs(b, a).is_some(), "{b} | {a}");
+    }
+}
+
+#[test]
+fn what_is_lacking_may_be_said_by_the_word_itself() {
+    same(&[("Give me a recipe for lentil soup without salt", "Give me a saltless lentil soup recipe")]);
+    for (a, b) in [
+        ("A saltless soup recipe", "A soup recipe with salt"),
+        ("A saltless soup with bread", "A breadless soup with salt"),
+        ("A saltless soup", "A soup without saltless bread"),
+    ] {
+        assert!(differs(a, b).is_some(), "{a} | {b}");
+        assert!(differs(b, a).is_some(), "{b} | {a}");
+    }
+}
+
+#[test]
+fn roman_numerals_are_numbers() {
+    apart(Difference::Numbers, &[("Who was Henry VII?", "Who was Henry VIII?")]);
+    same(&[("When did World War II end?", "When did World War Two end?")]);
+}
+
+#[test]
+fn who_asks_is_a_part_to_play() {
+    for (a, b) in [
+        ("Am I liable for my son's fine?", "Is my son liable for my fine?"),
+        ("Should my wife sign for me?", "Should I sign for my wife?"),
+        ("My visa was revoked, what should I do?", "I revoked my visa, what should I do?"),
+    ] {
+        assert!(differs(a, b).is_some(), "{a} | {b}");
+        assert!(differs(b, a).is_some(), "{b} | {a}");
+    }
+    same(&[("Can I renew my visa online?", "Can my visa be renewed online?")]);
 }
 
 #[test]
@@ -342,7 +496,12 @@ fn stems_join_forms_of_a_word_and_no_others() {
 /// Without vectors, so whatever their threshold: the guard alone must hold back every hard negative there is.
 #[test]
 fn no_hard_negative_of_the_pairs_passes_and_most_paraphrases_do() {
-    for file in [include_str!("../../pairs/dev.tsv"), include_str!("../../pairs/test.tsv")] {
+    // The third file has paraphrases in quite other words, which no rule is to reach.
+    for (file, percent) in [
+        (include_str!("../../pairs/dev.tsv"), 70),
+        (include_str!("../../pairs/test.tsv"), 65),
+        (include_str!("../../pairs/third.tsv"), 25),
+    ] {
         let pairs = parse(file).unwrap();
         let passes = |label| {
             pairs.iter().filter(move |pair| pair.label == label && differs(&pair.a, &pair.b).is_none())
@@ -350,7 +509,7 @@ fn no_hard_negative_of_the_pairs_passes_and_most_paraphrases_do() {
         let leaks: Vec<_> = passes(Label::HardNegative).chain(passes(Label::Unrelated)).collect();
         assert!(leaks.is_empty(), "{leaks:?}");
         let paraphrases = pairs.iter().filter(|pair| pair.label == Label::Paraphrase).count();
-        assert!(passes(Label::Paraphrase).count() * 100 >= paraphrases * 60);
+        assert!(passes(Label::Paraphrase).count() * 100 >= paraphrases * percent);
     }
 }
 

@@ -15,6 +15,8 @@ struct Slot {
 /// A pattern over the words at one place of a text, and what it stands for.
 pub(super) struct Pattern {
     slots: Vec<Slot>,
+    /// Fits only where a text begins.
+    anchored: bool,
     /// The kind of a frame, or the words that replace a phrase.
     pub means: &'static str,
 }
@@ -25,7 +27,9 @@ impl Pattern {
             let optional = word.ends_with('?');
             Slot { words: word.trim_end_matches('?').split('|').collect(), optional }
         };
-        Self { slots: pattern.split_whitespace().map(slot).collect(), means }
+        let (pattern, anchored) =
+            pattern.strip_prefix('^').map_or((pattern, false), |pattern| (pattern, true));
+        Self { slots: pattern.split_whitespace().map(slot).collect(), anchored, means }
     }
 
     /// How many tokens the pattern takes at the start of `tokens`.
@@ -84,16 +88,17 @@ struct Class {
 
 /// The longest frame at the start of `tokens`: its kind and how many tokens it takes.
 pub(super) fn frame(tokens: &[Token]) -> Option<(&'static str, usize)> {
-    longest(&FRAMES, tokens)
+    longest(&FRAMES, tokens, true)
 }
 
-/// The longest phrase at the start of `tokens`: the words in its place and how many tokens it takes.
-pub(super) fn phrase(tokens: &[Token]) -> Option<(&'static str, usize)> {
-    longest(&PHRASES, tokens)
+/// The longest phrase at the start of `tokens`, which is where the text `begins` or not: the words in its place and how many tokens it takes.
+pub(super) fn phrase(tokens: &[Token], begins: bool) -> Option<(&'static str, usize)> {
+    longest(&PHRASES, tokens, begins)
 }
 
-fn longest(patterns: &[Pattern], tokens: &[Token]) -> Option<(&'static str, usize)> {
-    let fits = patterns.iter().filter_map(|pattern| Some((pattern.means, pattern.takes(tokens)?)));
+fn longest(patterns: &[Pattern], tokens: &[Token], begins: bool) -> Option<(&'static str, usize)> {
+    let patterns = patterns.iter().filter(|pattern| begins || !pattern.anchored);
+    let fits = patterns.filter_map(|pattern| Some((pattern.means, pattern.takes(tokens)?)));
     // The first of equals wins, so the files may be read from the top.
     fits.rev().max_by_key(|(_, taken)| *taken)
 }
@@ -180,7 +185,8 @@ pub(super) fn part(word: &str) -> Option<Part> {
         "a" | "an" | "the" | "this" | "that" | "these" | "those" | "there" | "please" | "usually"
         | "typically" | "generally" | "normally" | "commonly" | "very" | "really" | "so" | "quite"
         | "just" | "exactly" | "simply" | "actually" | "kindly" | "currently" | "some" | "any" | "ok"
-        | "okay" | "thanks" | "which" | "what" | "hi" | "hello" | "hey" | "if" | "whether" => Part::Filler,
+        | "okay" | "thanks" | "thx" | "pls" | "plz" | "cheers" | "which" | "what" | "hi" | "hello"
+        | "hey" | "if" | "whether" => Part::Filler,
         "be" | "been" | "being" => Part::Be,
         "is" | "are" | "am" | "do" | "does" | "has" | "have" | "having" | "doing" => Part::Present,
         "was" | "were" | "did" | "had" | "got" => Part::Past,
@@ -328,6 +334,13 @@ pub(super) fn cardinal(word: &str) -> Option<u64> {
     let small = SMALL.split_whitespace().zip(0..).find(|(name, _)| *name == word);
     let tens = || TENS.split_whitespace().zip(VALUES).find(|(name, _)| *name == word);
     small.or_else(tens).map(|(_, value)| value)
+}
+
+/// Roman numerals in capitals, from two on: a lone letter is more often a name.
+pub(super) fn roman(word: &str) -> Option<u64> {
+    const NUMERALS: &str = "II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX XX";
+    let numeral = NUMERALS.split_whitespace().zip(2..).find(|(name, _)| *name == word);
+    numeral.filter(|_| word.len() > 1).map(|(_, value)| value)
 }
 
 /// Ordinal number words.
