@@ -286,6 +286,7 @@ mod tests {
             path: "config".to_owned(),
             provider: "mock".to_owned(),
             retry_count: 0,
+            cache: None,
         };
         let request = RequestId::parse("r1").unwrap();
         let (first, second) = (piece_headers(&head, &request, 0), piece_headers(&head, &request, 1));

@@ -15,6 +15,7 @@ fn head(attempt: u32) -> Head {
         path: format!("config.targets[{attempt}]"),
         provider: "mock".to_owned(),
         retry_count: 0,
+        cache: None,
     }
 }
 
@@ -48,6 +49,8 @@ fn outcome(kind: Kind, last: u32, size: usize) -> Box<Outcome> {
         ended_by: None,
         asynchronous: false,
         kept: false,
+        cache: None,
+        ticket: None,
         body: BodyRef::Inline { size },
     })
 }

@@ -207,13 +207,16 @@ fn configs_of_the_first_version_get_portkeys_answer() {
 #[test]
 fn cache_params_and_choice_are_read() {
     let target = only(
-        r#"{"provider":"a","cache":{"mode":"exact","ttl":"2h"},"default_params":{"temperature":0.2},
+        r#"{"provider":"a","cache":{"mode":"exact","ttl":"2h","tags":["faq"],"tool_calls":true,"max_temperature":0.5},"default_params":{"temperature":0.2},
             "drop_params":["store","tools[*].function.strict"],"retry":{"attempts":9,"jitter":"full"}}"#,
     );
     let cache = Cache {
         mode: cache::Mode::Simple,
         max_age: Some(Duration::from_secs(7200)),
         similarity_threshold: None,
+        tags: vec!["faq".to_owned()],
+        tool_calls: true,
+        max_temperature: Some(0.5),
     };
     assert_eq!(target.cache, Some(cache));
     assert_eq!(target.drop_params[1].to_string(), "tools[*].function.strict");

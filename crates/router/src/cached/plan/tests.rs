@@ -83,9 +83,12 @@ fn key(asked: &Asked) -> (String, String) {
     (question.key, question.partition)
 }
 
+/// Changes one thing.
+type Change = fn(&mut Asked);
+
 #[test]
 fn one_difference_outside_of_the_last_message_is_another_request() {
-    let changes: [(&str, fn(&mut Asked)); 15] = [
+    let changes: [(&str, Change); 15] = [
         ("workspace", |a| a.workspace = "v"),
         ("operation", |a| a.operation = "messages"),
         ("metadata", |a| a.metadata = Some(r#"{"team":"blue"}"#)),
