@@ -1,3 +1,5 @@
+//! What is held, and what has to go, against a plain model.
+
 use proptest::prelude::*;
 
 use super::*;

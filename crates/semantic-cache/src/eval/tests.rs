@@ -1,3 +1,5 @@
+//! Reading of pairs, the arithmetic of rates, and the project's own pairs.
+
 use super::*;
 
 const PAIRS: &str = "# kind, text, text\nP\tWhat is Rust?\twhat is rust\nP\tHow do I buy a car?\tHow can I purchase a car?\n\

@@ -1,3 +1,5 @@
+//! What may differ and what may not, by mechanism and by property.
+
 use proptest::prelude::*;
 
 use super::stem::{related, stem};

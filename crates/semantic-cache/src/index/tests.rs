@@ -1,3 +1,5 @@
+//! The nearest vectors, against a plain scan.
+
 use domain::{RequestId, Workspace};
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Which answers are kept.
+
 use std::time::Duration;
 
 use domain::cache::{LARGEST_ANSWER, Ticket};

@@ -1,3 +1,5 @@
+//! What look-ups find, with an embedder of our own.
+
 use std::collections::HashMap;
 use std::time::Duration;
 

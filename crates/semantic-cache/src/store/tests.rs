@@ -1,3 +1,5 @@
+//! Crashes, damage and bounds of the store.
+
 use std::fs;
 use std::path::Path;
 
