@@ -73,7 +73,8 @@ impl Gateway {
 async fn stored(pointsman: &Pointsman, entries: u64) {
     let observer = Observer::connect(&pointsman.nats()).await;
     let bus = observer.bus(&pointsman.nats()).await;
-    let until = tokio::time::Instant::now() + PATIENCE;
+    // What a busy machine did not acknowledge in time comes again after half a minute.
+    let until = tokio::time::Instant::now() + 3 * PATIENCE;
     loop {
         let nodes = bus.cache_nodes().await;
         if !nodes.is_empty() && nodes.iter().all(|node| node.entries == entries) {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{DeliverPolicy, push};
 use bytes::Bytes;
 use domain::cache::{Entry, Question, Reply, Selection};
 use domain::event::Kind;
@@ -16,6 +15,9 @@ use tracing::{debug, warn};
 use crate::ledger::Answer;
 use crate::state::ReadError;
 use crate::{Bus, Put, PutError, Subscription, Unanswered, subject};
+
+/// What nodes follow.
+const FOLLOWED: [Kind; 2] = [Kind::CacheStored, Kind::CacheInvalidated];
 
 /// Within this time after the first node answered the others have.
 const GATHERING: Duration = Duration::from_millis(500);
@@ -216,7 +218,7 @@ impl Bus {
     /// Position of what happens next to kept answers after a position of the event stream. None: nothing did.
     pub async fn next_of_cache(&self, after: u64) -> Result<Option<u64>, ReadError> {
         let mut next: Option<u64> = None;
-        for kind in [Kind::CacheStored, Kind::CacheInvalidated] {
+        for kind in FOLLOWED {
             let lying = self.next_lying(subject::EVENT_STREAM, &subject::events_of(kind), after + 1).await?;
             next = next.into_iter().chain(lying.map(|lying| lying.sequence)).min();
         }
@@ -249,19 +251,8 @@ impl Bus {
         hear: &mut impl FnMut(u64, Event) -> F,
         stop: &CancellationToken,
     ) -> String {
-        let config = push::OrderedConfig {
-            deliver_subject: self.client.new_inbox(),
-            filter_subjects: [Kind::CacheStored, Kind::CacheInvalidated].map(subject::events_of).to_vec(),
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: *position + 1 },
-            ..push::OrderedConfig::default()
-        };
-        let opened = async {
-            let stream =
-                self.js.get_stream_no_info(subject::EVENT_STREAM).await.map_err(|err| err.to_string())?;
-            let consumer = stream.create_consumer(config).await.map_err(|err| err.to_string())?;
-            consumer.messages().await.map_err(|err| err.to_string())
-        };
-        let mut messages = match opened.await {
+        let filters = FOLLOWED.map(subject::events_of).to_vec();
+        let mut messages = match self.ordered_events(filters, *position).await {
             Ok(messages) => messages,
             Err(reason) => return reason,
         };

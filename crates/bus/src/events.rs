@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull, push};
 use domain::Timestamp;
 use domain::event::Kind;
 use futures::StreamExt as _;
@@ -71,6 +71,24 @@ impl Bus {
         };
         let consumer = stream.create_consumer(config).await?;
         Ok(EventReader { consumer, most })
+    }
+
+    /// Events after a position, in order and each once, for as long as nothing goes wrong.
+    pub(crate) async fn ordered_events(
+        &self,
+        filter_subjects: Vec<String>,
+        after: u64,
+    ) -> Result<push::Ordered, String> {
+        let config = push::OrderedConfig {
+            deliver_subject: self.client.new_inbox(),
+            filter_subjects,
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
+            ..push::OrderedConfig::default()
+        };
+        let stream =
+            self.js.get_stream_no_info(subject::EVENT_STREAM).await.map_err(|err| err.to_string())?;
+        let consumer = stream.create_consumer(config).await.map_err(|err| err.to_string())?;
+        consumer.messages().await.map_err(|err| err.to_string())
     }
 
     /// How far a durable reader of events is.

@@ -9,7 +9,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{DeliverPolicy, push};
 use bytes::Bytes;
 use domain::envelope::Waiting;
 use domain::limit::{Account, Hold};
@@ -263,19 +262,8 @@ impl Bus {
     }
 
     async fn hear_ended(&self, position: &mut u64, hear: &mut impl FnMut(u64, Ended)) -> String {
-        let config = push::OrderedConfig {
-            deliver_subject: self.client.new_inbox(),
-            filter_subjects: vec![subject::ATTEMPTS_ENDED.to_owned(), subject::REQUESTS_ENDED.to_owned()],
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: *position + 1 },
-            ..push::OrderedConfig::default()
-        };
-        let opened = async {
-            let stream =
-                self.js.get_stream_no_info(subject::EVENT_STREAM).await.map_err(|err| err.to_string())?;
-            let consumer = stream.create_consumer(config).await.map_err(|err| err.to_string())?;
-            consumer.messages().await.map_err(|err| err.to_string())
-        };
-        let mut messages = match opened.await {
+        let filters = vec![subject::ATTEMPTS_ENDED.to_owned(), subject::REQUESTS_ENDED.to_owned()];
+        let mut messages = match self.ordered_events(filters, *position).await {
             Ok(messages) => messages,
             Err(reason) => return reason,
         };

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::envelope::{Malformed, frame, unframe};
 use crate::model::NanoUsd;
-use crate::{Operation, Outcome, RequestId, Timestamp, Usage, Workspace, time};
+use crate::{Attempt, Operation, Outcome, RequestId, Timestamp, Usage, Workspace, time};
 
 mod selection;
 #[cfg(test)]
@@ -286,10 +286,12 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The entry of an answer that is offered under a ticket. None: no attempt made it.
-    pub fn of(outcome: &Outcome, ticket: &Ticket) -> Option<Self> {
-        let attempt = outcome.attempts.last()?;
-        Some(Self {
+    /// The entry of an answer that is offered under a ticket.
+    pub fn of(outcome: &Outcome, ticket: &Ticket) -> Self {
+        let ended_by = |attempt: &&Attempt| Some(attempt.number) == outcome.ended_by;
+        let attempt = outcome.attempts.iter().rfind(ended_by).or(outcome.attempts.last());
+        let named = |attempt: &Attempt| attempt.model_answered.clone().or_else(|| attempt.model.clone());
+        Self {
             id: outcome.request.clone(),
             workspace: outcome.workspace.clone(),
             key: ticket.key.clone(),
@@ -298,17 +300,17 @@ impl Entry {
             text: ticket.text.clone(),
             tags: ticket.tags.clone(),
             operation: outcome.operation,
-            provider: attempt.provider.clone(),
-            model: attempt.model_answered.clone().or_else(|| attempt.model.clone()),
+            provider: outcome.provider.clone().unwrap_or_default(),
+            model: attempt.and_then(named).or_else(|| outcome.model.clone()),
             asked_at: outcome.accepted_at,
             stored_at: outcome.finished_at,
             expires_at: outcome.finished_at.plus(ticket.max_age),
             content_type: outcome.content_type.clone(),
             headers: outcome.headers.clone(),
-            usage: attempt.usage.unwrap_or_default(),
-            cost: attempt.cost,
+            usage: attempt.and_then(|attempt| attempt.usage).unwrap_or_default(),
+            cost: attempt.and_then(|attempt| attempt.cost),
             size: outcome.body.size(),
-        })
+        }
     }
 
     /// Whether the answer came in pieces.

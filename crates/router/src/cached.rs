@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bus::requests::Ending;
 use bytes::Bytes;
-use domain::cache::{Asked, Entry, Reply, Shadow, Status, Use};
+use domain::cache::{self, Asked, Entry, Reply, Shadow, Status, Use};
 use domain::config::Target;
 use domain::config::cache::Mode;
 use domain::model::NanoUsd;
@@ -105,16 +105,18 @@ impl Router {
         reply: Option<Reply>,
     ) -> Result<Cached, Trouble> {
         let key = &plan.question.key;
-        match self.flights.fly(&self.ctx, envelope, key, reply.as_ref()).await {
-            Flown::Lead => envelope.flight = Some(key.clone()),
+        // Of one lane: nobody who waits is to wait for what nobody waits for.
+        let flight = cache::hash(&format!("{key} {} {}", envelope.lane, envelope.asynchronous));
+        match self.flights.fly(&self.ctx, envelope, (&flight, key), reply.as_ref()).await {
+            Flown::Lead => envelope.flight = Some(flight),
             Flown::Alone => {}
             Flown::Ended => return Ok(Cached::Ended),
             Flown::Stopped => return Err(Trouble::Stopping),
             Flown::Landed(outcome, answer) => {
-                let ticket = outcome.ticket.as_deref();
-                if let Some(entry) = ticket.and_then(|ticket| Entry::of(&outcome, ticket))
+                if let Some(ticket) = &outcome.ticket
                     && self.admits(envelope, resolved).await?
                 {
+                    let entry = Entry::of(&outcome, ticket);
                     let now = self.ctx.clock().now();
                     let part = Use { shared: true, ..Use::hit(Status::Hit, &entry, None, now) };
                     return Ok(Cached::Known(Box::new(Known { entry, part, answer })));

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use domain::cache::{Entry, LARGEST_ANSWER};
 use domain::event::Kind;
 use domain::outcome::Kind as OutcomeKind;
-use domain::{Attempt, BodyRef, Event, Outcome, Record, Timestamp};
+use domain::{BodyRef, Event, Outcome, Record, Timestamp};
 use futures::StreamExt as _;
 use providers::stored::{Finish, Gist, gist};
 use tokio::time::sleep;
@@ -137,32 +137,11 @@ fn offered(outcome: &Outcome, body: &Bytes, now: Timestamp) -> Result<Entry, &'s
     }
     let gist = gist(outcome.operation, &outcome.content_type, body).ok_or("it is not understood")?;
     judge(&gist, ticket.tool_calls)?;
-    let expires_at = outcome.finished_at.plus(ticket.max_age);
-    if expires_at <= now {
+    let entry = Entry::of(outcome, ticket);
+    if entry.expires_at <= now {
         return Err("it has expired");
     }
-    let attempt = answering(outcome);
-    let named = |attempt: &Attempt| attempt.model_answered.clone().or_else(|| attempt.model.clone());
-    Ok(Entry {
-        id: outcome.request.clone(),
-        workspace: outcome.workspace.clone(),
-        key: ticket.key.clone(),
-        partition: ticket.partition.clone(),
-        namespace: ticket.namespace.clone(),
-        text: ticket.text.clone(),
-        tags: ticket.tags.clone(),
-        operation: outcome.operation,
-        provider: outcome.provider.clone().unwrap_or_default(),
-        model: attempt.and_then(named).or_else(|| outcome.model.clone()),
-        asked_at: outcome.accepted_at,
-        stored_at: outcome.finished_at,
-        expires_at,
-        content_type: outcome.content_type.clone(),
-        headers: outcome.headers.clone(),
-        usage: attempt.and_then(|attempt| attempt.usage).unwrap_or_default(),
-        cost: attempt.and_then(|attempt| attempt.cost),
-        size,
-    })
+    Ok(entry)
 }
 
 /// Whether an answer that ended like this may be given again.
@@ -179,10 +158,4 @@ fn judge(gist: &Gist, tool_calls: bool) -> Result<(), &'static str> {
         Finish::ContentFilter => Err("it was filtered"),
         Finish::Other(_) => Err("it ended in an unknown way"),
     }
-}
-
-/// The attempt that brought the answer.
-fn answering(outcome: &Outcome) -> Option<&Attempt> {
-    let ended_by = |attempt: &&Attempt| Some(attempt.number) == outcome.ended_by;
-    outcome.attempts.iter().rfind(ended_by).or(outcome.attempts.last())
 }

@@ -122,7 +122,7 @@ impl Flights {
         &self,
         ctx: &Ctx,
         envelope: &Envelope,
-        key: &str,
+        (flight, key): (&str, &str),
         reply: Option<&Reply>,
     ) -> Flown {
         let bus = ctx.bus();
@@ -134,7 +134,7 @@ impl Flights {
         };
         let mut over = 0;
         loop {
-            let (held, sequence) = match bus.lead(key, &ours, over).await {
+            let (held, sequence) = match bus.lead(flight, &ours, over).await {
                 Ok(Led::Ours) => return Flown::Lead,
                 Ok(Led::Held(held, _)) if held.request == ours.request => return Flown::Lead,
                 Ok(Led::Held(held, sequence)) => (held, sequence),
@@ -143,7 +143,7 @@ impl Flights {
                     return Flown::Alone;
                 }
             };
-            let Some(follower) = self.follow(key) else {
+            let Some(follower) = self.follow(flight) else {
                 metrics::counter!(metric::CACHE_FOLLOWERS, "result" => "too_many").increment(1);
                 return Flown::Alone;
             };
