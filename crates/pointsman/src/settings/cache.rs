@@ -48,7 +48,8 @@ impl Default for Cache {
             broker_size: ByteSize::gib(1),
             lookup_timeout: Duration::from_millis(150),
             lookups: 256,
-            threshold: f64::from(semantic_cache::eval::DEFAULT_THRESHOLD),
+            // Without what single precision adds.
+            threshold: (f64::from(semantic_cache::eval::DEFAULT_THRESHOLD) * 100.0).round() / 100.0,
             embedder: Embedder::default(),
         }
     }
