@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::cache::{LARGEST_ANSWER, Ticket};
 use domain::model::NanoUsd;
-use domain::{Operation, RequestId, Usage, Workspace};
+use domain::{Attempt, Operation, RequestId, Usage, Workspace};
 use serde_json::{Value, json};
 
 use super::*;
