@@ -26,11 +26,7 @@ pub(crate) fn options(settings: &Settings, url: &str, name: &str) -> bus::Option
         inline_body: settings.limits.inline_body.bytes(),
         store_limit: settings.nats.max_store.bytes() as u64,
         request_bytes: None,
-        // The broker sets this aside; a small one needs its room for work.
-        cache_bytes: i64::try_from(
-            settings.cache.broker_size.bytes().min(settings.nats.max_store.bytes() / 10),
-        )
-        .ok(),
+        cache_bytes: None,
     }
 }
 
